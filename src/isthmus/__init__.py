@@ -1,0 +1,40 @@
+"""Isthmus: transfer learning that finds the route that helps, proves it, and can decline."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# name -> module; imported on first use, so that `import isthmus` costs nothing
+_LAZY = {
+    "read": "isthmus.data",
+    "load_backbone": "isthmus.backbone",
+    "embed": "isthmus.backbone",
+    "transfer": "isthmus.transfer",
+    "predict": "isthmus.serve",
+    "evaluate": "isthmus.serve",
+    "verify": "isthmus.serve",
+    "IsthmusError": "isthmus.errors",
+}
+__all__ = ["__version__", *_LAZY]
+
+if TYPE_CHECKING:
+    from isthmus.backbone import embed, load_backbone
+    from isthmus.data import read
+    from isthmus.errors import IsthmusError
+    from isthmus.serve import evaluate, predict, verify
+    from isthmus.transfer import transfer
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'isthmus' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

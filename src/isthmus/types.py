@@ -1,0 +1,77 @@
+"""Layer 0: the few values that every layer speaks of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.floating[Any]]
+
+Modality = Literal["image", "text", "audio", "table", "features"]
+Task = Literal["classification", "multilabel", "regression"]
+Decision = Literal["target-only", "source-only", "pooled", "declined"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number with its interval; `how` says in words where the interval comes from.
+
+    Parameters
+    ----------
+    value, low, high : float
+        Point value and the two ends, in the unit of the metric (shares, not per cent).
+    level : float, default=0.95
+        Nominal coverage.
+    how : str, default="bootstrap"
+        Origin in words, e.g. ``"bootstrap over 12 groups"``; printed beside the figure.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+    how: str = "bootstrap"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON form; non-finite numbers become None."""
+
+        def number(x: float) -> float | None:
+            return float(x) if np.isfinite(x) else None
+
+        return {
+            "value": number(self.value),
+            "low": number(self.low),
+            "high": number(self.high),
+            "level": self.level,
+            "how": self.how,
+        }
+
+    def percent(self) -> str:
+        """``87.4 % [85.0, 89.6]``: the way shares are printed everywhere."""
+        return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the run decided and why, in one sentence a user can quote.
+
+    Parameters
+    ----------
+    decision : str
+        Name of the chosen route, or ``"declined"``.
+    sentence : str
+        The verdict as printed.
+    reason : str
+        The evidence or the rule behind it.
+    evidence : dict
+        The figures that the reason rests on, JSON-ready.
+    """
+
+    decision: str
+    sentence: str
+    reason: str
+    evidence: dict[str, Any] = field(default_factory=dict)
