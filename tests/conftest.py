@@ -1,0 +1,28 @@
+"""Shared fixtures: where the real data sets lie, and a private cache for every test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REAL_DATA = Path(
+    os.environ.get("ISTHMUS_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
+).resolve()
+
+
+@pytest.fixture(autouse=True)
+def private_cache(tmp_path_factory, monkeypatch):
+    """No test reads or fills the user's cache; weights converted once are shared by the session."""
+    base = tmp_path_factory.getbasetemp().parent / "isthmus-cache"
+    monkeypatch.setenv("ISTHMUS_CACHE", str(base))
+    return base
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real data sets; the test is skipped with a clear reason where it is absent."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"real data sets not found at {REAL_DATA}; set ISTHMUS_TEST_DATA")
+    return REAL_DATA

@@ -13,19 +13,18 @@ _LAZY = {
     "load_backbone": "isthmus.backbone",
     "embed": "isthmus.backbone",
     "transfer": "isthmus.transfer",
-    "predict": "isthmus.serve",
-    "evaluate": "isthmus.serve",
-    "verify": "isthmus.serve",
+    "load": "isthmus.serve",
     "IsthmusError": "isthmus.errors",
 }
 __all__ = ["__version__", *_LAZY]
 
 if TYPE_CHECKING:
-    from isthmus.backbone import embed, load_backbone
-    from isthmus.data import read
-    from isthmus.errors import IsthmusError
-    from isthmus.serve import evaluate, predict, verify
-    from isthmus.transfer import transfer
+    from isthmus.backbone import embed as embed
+    from isthmus.backbone import load_backbone as load_backbone
+    from isthmus.data import read as read
+    from isthmus.errors import IsthmusError as IsthmusError
+    from isthmus.serve import load as load
+    from isthmus.transfer import transfer as transfer
 
 
 def __getattr__(name: str) -> Any:

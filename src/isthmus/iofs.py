@@ -72,7 +72,7 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
-        os.replace(temporary, final)
+        temporary.replace(final)
         _sync_folder(final.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
