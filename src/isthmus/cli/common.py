@@ -1,0 +1,48 @@
+"""Layer 9: what several commands share: the output format and the options of reading."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+format_option = click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Text for a person, JSON for a machine.",
+)
+
+
+def emit(value: Any, fmt: str, text: Callable[[], str] | str) -> None:
+    """Print `value` as JSON, or `text` (called only when needed)."""
+    if fmt == "json":
+        click.echo(json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False))
+    else:
+        click.echo(text() if callable(text) else text)
+
+
+_READING = [
+    click.option("--modality", help="image, text, audio, table or features."),
+    click.option("--task", help="classification, multilabel or regression."),
+    click.option("--label", metavar="COLUMN", help="Column (or name pattern) of the label."),
+    click.option("--domain", metavar="COLUMN", help="Column (or name pattern) of the domain."),
+    click.option("--group", metavar="COLUMN", help="Patient, speaker...: never torn apart."),
+    click.option("--text", metavar="COLUMN", help="Column that holds the text."),
+    click.option("--file", metavar="COLUMN", help="Column that holds file paths."),
+    click.option("--features", metavar="COLUMNS", help="Columns to use, comma-separated."),
+    click.option("--id", "id", metavar="COLUMN", help="Column that names the rows."),
+    click.option("--encoding", help="Encoding of text files."),
+    click.option("--max-bad", type=float, help="Share of bad rows allowed. [default: 0.01]"),
+]
+
+
+def reading_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of `isthmus.data.read`, one for each guess, under the same names."""
+    for option in reversed(_READING):
+        function = option(function)
+    return function

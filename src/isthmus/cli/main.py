@@ -1,0 +1,107 @@
+"""Layer 9: `isthmus COMMAND`: parse, call, print. A command is loaded only when it is named."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+
+import click
+
+from isthmus import __version__
+
+# command -> help line; kept here so that `isthmus --help` imports none of them
+COMMANDS = {
+    "transfer": "Carry labels from a source to a target and say by how much it helped.",
+    "demo": "Four real cases in two minutes, from data inside the package.",
+    "predict": "Predict files or rows with a saved model.",
+    "evaluate": "Score a saved model on labelled data, with intervals.",
+    "verify": "Replay a saved model's sample inputs and check every digest.",
+    "read": "Show what would be understood of a data set, and change nothing.",
+    "cache": "Look at, verify or prune the feature store.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in `isthmus.cli.<name>` as `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"isthmus.cli.{name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f" Did you mean `isthmus {near[0]}`?" if near else ""
+            raise click.UsageError(f"No command {name!r}.{hint} See `isthmus --help`.", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Give the labelled data you have (source) and the data you must predict on (target); "
+    "isthmus carries over what pretrained models and the source know, and says by how much it "
+    "helped, or that it declined.",
+)
+@click.version_option(__version__, prog_name="isthmus")
+def cli() -> None:
+    """The group itself does nothing."""
+
+
+def run(args: list[str] | None = None) -> None:
+    """Entry point. Exit codes: 0 ok, 1 the run failed, 2 wrong usage, 130 interrupted."""
+    from isthmus.errors import IsthmusError, UsageError
+
+    try:
+        code = cli.main(args=args, prog_name="isthmus", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Abort:
+        _interrupted()
+    except KeyboardInterrupt:
+        _interrupted()
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2 if isinstance(error, click.UsageError) else 1)
+    except IsthmusError as error:
+        _refuse(error, args if args is not None else sys.argv[1:])
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _refuse(error: object, args: list[str]) -> None:
+    """Print a refusal for a person, or as JSON where the call asked for it."""
+    import json
+
+    from isthmus.errors import IsthmusError
+
+    assert isinstance(error, IsthmusError)
+    wants_json = "--format=json" in args or any(
+        a == "--format" and b == "json" for a, b in zip(args, args[1:])
+    )
+    if wants_json:
+        click.echo(json.dumps(error.as_dict(), ensure_ascii=False))
+    else:
+        click.echo(f"isthmus: {error}", err=True)
+
+
+def _interrupted() -> None:
+    click.echo(
+        "\nInterrupted. What was computed is kept: the same command again resumes.", err=True
+    )
+    sys.exit(130)

@@ -1,0 +1,79 @@
+"""Layer 8: the four real cases of `isthmus demo`, from the data inside the package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+DATA = Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True)
+class DemoCase:
+    """One case: what a person has, what they want, and the call that does it.
+
+    Parameters
+    ----------
+    name : str
+    story : str
+        Two sentences for the screen.
+    call : dict
+        Arguments of `isthmus.transfer`.
+    """
+
+    name: str
+    story: str
+    call: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """The same call as a command line."""
+        words = ["isthmus transfer"]
+        for key, value in self.call.items():
+            text = value.name if isinstance(value, Path) else str(value)
+            words.append(f"--{key.replace('_', '-')} {text!r}" if "{" in text or "," in text or " " in text
+                         else f"--{key.replace('_', '-')} {text}")
+        return " ".join(words)
+
+
+CASES = (
+    DemoCase(
+        "signs",
+        "Photos of hand signs, 5 labelled ones a class and nothing else. The pretrained network "
+        "has never seen a hand sign; raw pixels are the alternative.",
+        {"target": DATA / "signs", "shots": 5},
+    ),
+    DemoCase(
+        "reviews",
+        "Reviews of one site are labelled, those of another are not. Amazon and Yelp teach, "
+        "film reviews are predicted.",
+        {
+            "source": DATA / "reviews" / "sentences.csv",
+            "source_domain": "amazon,yelp",
+            "target_domain": "imdb",
+        },
+    ),
+    DemoCase(
+        "spoken digits",
+        "Four speakers are labelled, two others are never heard in training.",
+        {
+            "source": DATA / "spoken_digits",
+            "source_domain": "george,jackson,lucas,nicolas",
+            "target_domain": "theo,yweweler",
+            "label": "{label}_{domain}_{take}",
+        },
+    ),
+    DemoCase(
+        "heart",
+        "Heart disease: 303 labelled patients of one hospital, 10 + 10 labelled ones of another. "
+        "Does the first hospital help the second?",
+        {
+            "source": DATA / "heart" / "heart.csv",
+            "source_domain": "cleveland",
+            "target_domain": "hungary",
+            "label": "num",
+            "shots": 10,
+        },
+    ),
+)

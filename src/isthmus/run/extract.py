@@ -1,0 +1,164 @@
+"""Layer 8: every part of a case through the backbone once; bad rows leave here, by name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from isthmus.backbone import Backbone, FrameBackbone, Store, embed
+from isthmus.data.quarantine import check_bad_share
+from isthmus.data.samples import FrameItems, Problem, Samples
+from isthmus.errors import DataError
+from isthmus.run.case import Case
+from isthmus.select.routes.base import Domains, Labelled
+from isthmus.types import Array
+
+logger = logging.getLogger(__name__)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the case after extraction: only rows that could be read, with their features."""
+
+    samples: Samples
+    X: Array
+    rows: Array  # positions in the part before extraction
+    hits: int = 0
+    computed: int = 0
+    unreached: int = 0
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """All parts, the backbone that made them, and what had to be set aside.
+
+    Parameters
+    ----------
+    source, labelled, test : Part or None
+    target : Part
+    backbone : Backbone or FrameBackbone
+        Fitted, where it had to be.
+    problems : tuple of Problem
+        From reading and from decoding.
+    seen : int
+        Rows and files looked at in all.
+    notes : tuple of str
+    """
+
+    source: Part | None
+    labelled: Part | None
+    target: Part
+    test: Part | None
+    backbone: Backbone | FrameBackbone
+    problems: tuple[Problem, ...]
+    seen: int
+    notes: tuple[str, ...]
+
+    def domains(self, test_is_target: bool = False) -> Domains:
+        """What the routes may see."""
+        return Domains(_labelled(self.source), _labelled(self.labelled), self.target.X)
+
+
+def extract(
+    case: Case,
+    backbone: Backbone | FrameBackbone,
+    *,
+    store: Store | None,
+    max_bad: float,
+    seed: int,
+    deadline: float | None = None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Extracted:
+    """Features of all parts; the source comes last, because only it may be cut by the time budget.
+
+    Raises
+    ------
+    DataError
+        If more than `max_bad` of all rows are bad, or a part is left without rows.
+    """
+    if isinstance(case.target.items, FrameItems):
+        backbone = _fit_table(case, backbone)
+    problems: dict[tuple[str, str], Problem] = {}
+    seen = 0
+    for part in (case.source, case.labelled, case.target, case.test):
+        if part is not None:
+            problems.update({(p.where, p.reason): p for p in part.quarantine})
+            seen = max(seen, 0) + len(part)
+    seen += len(problems)
+    notes: list[str] = []
+
+    def run(role: str, samples: Samples | None, limit: float | None = None) -> Part | None:
+        if samples is None:
+            return None
+        report = None if progress is None else (lambda done, total: progress(role, done, total))
+        got = embed(
+            backbone, samples, store=store, workers=workers, deadline=limit, progress=report
+        )
+        problems.update({(p.where, p.reason): p for p in got.problems})
+        part = Part(
+            samples.take(got.rows), got.features, got.rows, got.hits, got.computed, got.unreached
+        )
+        if not len(part.X):
+            first = got.problems[0].reason if got.problems else "the time budget ended"
+            raise DataError(f"no row of the {role} could be read", where=samples.origin, why=first)
+        return part
+
+    labelled = run("labelled target", case.labelled)
+    target = run("target", case.target)
+    assert target is not None
+    same = case.test is not None and case.test.ids == case.target.ids
+    test = replace(target) if same else run("test", case.test)
+    source = _source_part(case, run, seed, deadline, notes)
+    check_bad_share(list(problems.values()), seen, max_bad=max_bad)
+    return Extracted(
+        source, labelled, target, test, backbone, tuple(problems.values()), seen, tuple(notes)
+    )
+
+
+def _source_part(
+    case: Case, run: Any, seed: int, deadline: float | None, notes: list[str]
+) -> Part | None:
+    if case.source is None:
+        return None
+    if deadline is None:
+        part: Part = run("source", case.source)
+        return part
+    # With a budget the source is taken in a seeded random order, so that what is reached when the
+    # time ends is a fair sample of it instead of its first classes.
+    order = np.random.default_rng(seed).permutation(len(case.source))
+    part = run("source", case.source.take(order), deadline)
+    if part.unreached:
+        notes.append(
+            f"The time budget allowed {len(part.X)} of {len(case.source)} source rows, "
+            "a random sample; a longer --time uses them all."
+        )
+    back = np.argsort(order[part.rows], kind="stable")
+    return replace(
+        part, samples=part.samples.take(back), X=part.X[back], rows=order[part.rows][back]
+    )
+
+
+def _fit_table(case: Case, backbone: Any) -> FrameBackbone:
+    """Tables have no pretrained encoder: it is fitted on the labelled rows, never on the target."""
+    import pandas as pd
+
+    frames = [
+        part.items.frame
+        for part in (case.source, case.labelled)
+        if part is not None and isinstance(part.items, FrameItems)
+    ]
+    fitted: FrameBackbone = backbone.fit(pd.concat(frames, ignore_index=True))
+    return fitted
+
+
+def _labelled(part: Part | None) -> Labelled | None:
+    if part is None:
+        return None
+    assert part.samples.labels is not None
+    return Labelled(part.X, part.samples.labels, part.samples.groups)

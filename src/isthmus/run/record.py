@@ -1,0 +1,256 @@
+"""Layer 8: what a run leaves behind: the result as a value, as text, and as a folder.
+
+``results.json`` holds nothing that differs between two runs of the same command (no times, no
+absolute paths); those go into ``run.json``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isthmus import __version__, iofs
+from isthmus.errors import UsageError
+from isthmus.fit.model import FeatureModel
+from isthmus.run.case import Case, short_origin
+from isthmus.run.extract import Extracted, Part
+from isthmus.run.proof import Proof
+from isthmus.run.standings import UNITS, Choice
+from isthmus.select.guard import Standing
+from isthmus.types import Array, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from isthmus.serve.predictor import Predictor
+
+RESULTS, RUN, PREDICTIONS, QUARANTINE = (
+    "results.json",
+    "run.json",
+    "predictions.csv",
+    "quarantine.csv",
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run found.
+
+    Parameters
+    ----------
+    results : dict
+        Everything in ``results.json``: data, routes, verdict, scores with intervals, baselines.
+    verdict : Verdict
+    model : FeatureModel
+        Works on features of `backbone`.
+    predictions : DataFrame
+        One row per target row: id, prediction, confidence.
+    run : dict
+        Times and counts that differ from run to run.
+    """
+
+    results: dict[str, Any]
+    verdict: Verdict
+    model: FeatureModel
+    predictions: pd.DataFrame
+    run: dict[str, Any]
+    _case: Case = field(repr=False)
+    _features: Extracted = field(repr=False)
+
+    @classmethod
+    def build(
+        cls,
+        case: Case,
+        features: Extracted,
+        choice: Choice,
+        proof: Proof,
+        *,
+        settings: dict[str, Any],
+        seconds: float,
+    ) -> Result:
+        """Put together what the steps returned; nothing is computed here but the predictions."""
+        results = {
+            "schema": 1,
+            "isthmus": __version__,
+            "task": case.task,
+            "classes": list(case.classes),
+            "modality": case.target.modality,
+            "data": _data(case, features),
+            "notes": [*case.notes, *features.notes],
+            "backbone": {
+                "name": features.backbone.name,
+                "fingerprint": features.backbone.fingerprint,
+                "num_features": features.backbone.num_features,
+                "reference": features.backbone.reference,
+            },
+            "settings": {k: v for k, v in settings.items() if isinstance(v, (int, float, str))},
+            "evidence": choice.folds,
+            "routes": [_route(s, UNITS[case.task]) for s in choice.standings],
+            "chosen": choice.verdict.decision,
+            "verdict": {
+                "decision": choice.verdict.decision,
+                "sentence": choice.verdict.sentence,
+                "reason": choice.verdict.reason,
+                "evidence": choice.verdict.evidence,
+            },
+            "proof": proof.as_dict(),
+            "quarantine": {
+                "seen": features.seen,
+                "bad": len(features.problems),
+                "rows": [p.as_dict() for p in features.problems],
+            },
+        }
+        run = {
+            "seconds": round(seconds, 3),
+            "routes": {e.route: round(e.seconds, 3) for e in choice.evidence},
+            "features": {role: _counts(part) for role, part in _parts(features)},
+        }
+        predictions = predict_target(features.target, choice.model)
+        return cls(results, choice.verdict, choice.model, predictions, run, case, features)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the saved model, then the results; the folder is a model for `isthmus.load`."""
+        from isthmus.serve.bundle import save_model
+        from isthmus.serve.writers import frame_to_csv
+
+        folder = Path(folder)
+        like = self._case.source or self._case.labelled
+        assert like is not None
+        trained = self._features.source or self._features.labelled
+        assert trained is not None
+        save_model(
+            folder,
+            model=self.model,
+            backbone=self._features.backbone,
+            samples_like=like,
+            task=self._case.task,
+            classes=self._case.classes,
+            examples=trained.samples,
+            extra={
+                "chosen": self.results["chosen"],
+                "verdict": self.results["verdict"]["sentence"],
+                "outcome": self.results["proof"]["outcome"],
+            },
+        )
+        iofs.write_text(folder / PREDICTIONS, frame_to_csv(self.predictions))
+        if self._features.problems:
+            import pandas as pd
+
+            frame = pd.DataFrame([p.as_dict() for p in self._features.problems])
+            iofs.write_text(folder / QUARANTINE, frame_to_csv(frame))
+        iofs.write_json(folder / RUN, self.run)
+        iofs.write_json(folder / RESULTS, self.results)  # last: its presence says "complete"
+        return folder
+
+    def predictor(self) -> Predictor:
+        """A predictor for new raw rows, without going through a folder."""
+        from isthmus.serve.predictor import Predictor
+
+        return Predictor.from_parts(
+            model=self.model,
+            backbone=self._features.backbone,
+            task=self._case.task,
+            classes=self._case.classes,
+            modality=self._case.target.modality,
+        )
+
+    def text(self) -> str:
+        """The leaderboard, the verdict and the proof, as the command line prints them."""
+        from isthmus.run.text import render
+
+        return render(self.results, self.run)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def claim_folder(out: str | Path | None, *, overwrite: bool) -> Path | None:
+    """Refuse, before any work, a folder that holds something other than a run of ours.
+
+    Raises
+    ------
+    UsageError
+        If `out` is a file, or a folder with foreign files, or a finished run and not `overwrite`.
+    """
+    if out is None:
+        return None
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("--out names a file", where=str(folder), remedy="Name a folder")
+    if not folder.exists() or not any(folder.iterdir()):
+        return folder
+    if not (folder / RUN).exists() and not (folder / "manifest.json").exists():
+        raise UsageError(
+            "the output folder holds files that are not a run of isthmus",
+            where=str(folder),
+            remedy="Name an empty or a new folder",
+        )
+    if (folder / RESULTS).exists() and not overwrite:
+        raise UsageError(
+            "the output folder holds a finished run",
+            where=str(folder),
+            remedy="Add --overwrite to replace it, or name another folder",
+        )
+    return folder
+
+
+def predict_target(part: Part, model: FeatureModel) -> pd.DataFrame:
+    """id, prediction and, where there are classes, the confidence of every target row."""
+    import pandas as pd
+
+    frame = pd.DataFrame({"id": part.samples.ids})
+    predicted = model.predict(part.X)
+    if model.task == "multilabel":
+        names = np.array(model.classes, dtype=object)
+        frame["prediction"] = ["|".join(names[np.asarray(row, dtype=bool)]) for row in predicted]
+    else:
+        frame["prediction"] = predicted
+    if model.task == "classification":
+        frame["confidence"] = confidence(model.predict_proba(part.X))
+    return frame
+
+
+def confidence(proba: Array) -> Array:
+    """Probability of the predicted class, rounded so that CSV files do not carry noise."""
+    return np.round(proba.max(axis=1).astype(float), 6)
+
+
+def _parts(features: Extracted) -> list[tuple[str, Part]]:
+    named = (
+        ("source", features.source),
+        ("labelled target", features.labelled),
+        ("target", features.target),
+        ("test", features.test),
+    )
+    return [(role, part) for role, part in named if part is not None]
+
+
+def _counts(part: Part) -> dict[str, int]:
+    return {"cached": part.hits, "computed": part.computed, "not_reached": part.unreached}
+
+
+def _data(case: Case, features: Extracted) -> dict[str, Any]:
+    found = {}
+    for role, part in _parts(features):
+        entry: dict[str, Any] = {"rows": len(part.X), "origin": short_origin(part.samples)}
+        if part.samples.labels is not None and case.task == "classification":
+            names, counts = np.unique(part.samples.labels.astype(str), return_counts=True)
+            entry["classes"] = {str(n): int(c) for n, c in zip(names, counts, strict=True)}
+        found[role] = entry
+    return found
+
+
+def _route(standing: Standing, unit: str) -> dict[str, Any]:
+    return {
+        "route": standing.route,
+        "status": standing.status,
+        "reason": standing.reason,
+        "metric": unit,
+        "score": None if standing.score is None else standing.score.as_dict(),
+        "over_target_only": (
+            None if standing.over_reference is None else standing.over_reference.as_dict()
+        ),
+    }

@@ -1,0 +1,139 @@
+"""Layer 6: the guard: which route may serve, from the evidence, and when the source is declined.
+
+It is given intervals, not labels; it never sees a test set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isthmus.types import Interval, Verdict
+
+# a route that the time budget left unscored can still serve by rule
+USABLE = ("scored", "unscored", "not reached")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One line of the leaderboard before the test set is opened.
+
+    Parameters
+    ----------
+    route : str
+    status, reason : str
+        As in `Evidence`.
+    score : Interval or None
+        Cross-validated score on the labelled target rows.
+    over_reference : Interval or None
+        Paired difference to target-only on the same rows; None for target-only itself.
+    """
+
+    route: str
+    status: str
+    reason: str = ""
+    score: Interval | None = None
+    over_reference: Interval | None = None
+
+
+def decide(standings: list[Standing], *, unit: str = "accuracy") -> Verdict:
+    """Choose a route.
+
+    Rules, in order: (1) without labelled target rows only source-only can serve, and nothing can
+    be said about it; (2) with too few of them to compare, source and target rows are pooled by
+    rule; (3) otherwise the best cross-validated route serves, and the source is *declined* when
+    target-only is better by a paired interval that excludes zero.
+
+    Parameters
+    ----------
+    unit : str
+        Name of the score, for the sentence.
+
+    Returns
+    -------
+    Verdict
+        ``decision`` is the name of the route that serves.
+
+    Raises
+    ------
+    ValueError
+        If no route is applicable.
+    """
+    usable = {s.route: s for s in standings if s.status in USABLE}
+    if not usable:
+        reasons = "; ".join(f"{s.route}: {s.reason}" for s in standings)
+        raise ValueError(f"no route can run: {reasons}")
+    scored = {name: s for name, s in usable.items() if s.score is not None}
+    if not scored:
+        return _by_rule(usable)
+    best = max(scored.values(), key=lambda s: (_value(s), s.route == "target-only"))
+    reference = scored.get("target-only")
+    if reference is None or len(scored) == 1:
+        return Verdict(
+            best.route,
+            f"{best.route}: {_figure(best.score, unit)} in cross-validation on the labelled "
+            "target rows.",
+            "It is the only route that could be scored.",
+            {"rule": "only route scored"},
+        )
+    rival = max((s for s in scored.values() if s is not reference), key=_value)
+    gap = rival.over_reference
+    if gap is None:
+        return Verdict(best.route, f"{best.route} has the best score.", "Highest score.", {})
+    evidence = {"rival": rival.route, "difference": gap.as_dict()}
+    points = _points(gap, unit)
+    if gap.high < 0:
+        return Verdict(
+            "target-only",
+            f"Source declined: {rival.route} is worse than target-only by {points}.",
+            "The paired interval on the labelled target rows lies below zero.",
+            {**evidence, "rule": "declined"},
+        )
+    if gap.low > 0:
+        return Verdict(
+            rival.route,
+            f"The source helps: {rival.route} beats target-only by {points}.",
+            "The paired interval on the labelled target rows lies above zero.",
+            {**evidence, "rule": "helps"},
+        )
+    return Verdict(
+        best.route,
+        f"{best.route} has the higher score, but the evidence does not separate it from "
+        f"{'target-only' if best is not reference else rival.route}: "
+        f"{rival.route} minus target-only is {points}.",
+        "The paired interval on the labelled target rows includes zero.",
+        {**evidence, "rule": "not separated"},
+    )
+
+
+def _by_rule(usable: dict[str, Standing]) -> Verdict:
+    for name in ("pooled", "target-only", "source-only"):
+        if name in usable:
+            why = usable[name].reason or "no labelled target rows"
+            rest = sorted(set(usable) - {name})
+            if rest:
+                sentence = f"{name} serves by rule, not by evidence: {why}."
+            else:
+                sentence = f"{name} is the only applicable route; it could not be scored: {why}."
+            return Verdict(name, sentence, why, {"rule": "by rule"})
+    name = sorted(usable)[0]
+    return Verdict(name, f"{name} is the only applicable route.", usable[name].reason, {})
+
+
+def _value(standing: Standing) -> float:
+    assert standing.score is not None
+    return standing.score.value
+
+
+def _figure(score: Interval | None, unit: str) -> str:
+    if score is None:
+        return "no score"
+    if unit == "accuracy":
+        return f"{score.percent()} accuracy"
+    return f"{unit} {score.value:.4g} [{score.low:.4g}, {score.high:.4g}]"
+
+
+def _points(gap: Interval, unit: str) -> str:
+    if unit == "accuracy":
+        low, high = 100 * gap.low, 100 * gap.high
+        return f"{100 * gap.value:+.1f} points of accuracy [{low:+.1f}, {high:+.1f}]"
+    return f"{gap.value:+.4g} {unit} [{gap.low:+.4g}, {gap.high:+.4g}]"

@@ -1,0 +1,127 @@
+"""Layer 6: what a route is: features of two domains in, one fitted model for the target out.
+
+**To add a route: one file in this folder with one subclass of `Route`, its test file, and a row in
+docs/methods.md.** `discover` finds it; nothing is registered by hand.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from isthmus.types import Array
+
+if TYPE_CHECKING:
+    from isthmus.fit.model import FeatureModel
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with labels: features, names (or numbers), and groups that must not be torn apart.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, num_features), float32
+    y : ndarray of shape (n,) or (n, k)
+        Class names, numbers, or a boolean matrix for multi-label.
+    groups : ndarray of shape (n,), optional
+    """
+
+    X: Array
+    y: Array
+    groups: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def take(self, rows: Array) -> Labelled:
+        """The given rows, in that order."""
+        return Labelled(
+            self.X[rows], self.y[rows], None if self.groups is None else self.groups[rows]
+        )
+
+
+@dataclass(frozen=True)
+class Domains:
+    """All that a route may see. Sealed target labels are not in here, by construction.
+
+    Parameters
+    ----------
+    source : Labelled or None
+        Labelled source rows.
+    target : Labelled or None
+        The few labelled target rows.
+    Xt : ndarray of shape (n_t, num_features)
+        Unlabelled target rows.
+    """
+
+    source: Labelled | None
+    target: Labelled | None
+    Xt: Array
+
+    def with_target(self, rows: Array) -> Domains:
+        """The same domains with only these labelled target rows: one fold of the evidence."""
+        assert self.target is not None
+        return replace(self, target=self.target.take(rows))
+
+
+ModelFactory = Callable[[], "FeatureModel"]
+
+
+class Route(ABC):
+    """One way from labelled rows to a model of the target domain."""
+
+    name: ClassVar[str]
+    uses: ClassVar[frozenset[str]]  # subset of {"source", "target"}: the labels that it needs
+
+    def refuses(self, domains: Domains) -> str | None:
+        """Why this route cannot run on these domains, or None if it can."""
+        for role in sorted(self.uses):
+            if getattr(domains, role) is None:
+                return f"there are no labelled {role} rows"
+        return None
+
+    @abstractmethod
+    def fit(self, domains: Domains, new_model: ModelFactory) -> FeatureModel:
+        """Fit a fresh model on what the route uses; `domains` is not modified."""
+
+
+def discover() -> list[Route]:
+    """One instance of every route in this folder, in the order of their names."""
+    package = importlib.import_module(__package__ or "isthmus.select.routes")
+    found: dict[str, Route] = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        if info.name == "base":
+            continue
+        module = importlib.import_module(f"{package.__name__}.{info.name}")
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, Route) and value is not Route:
+                found[value.name] = value()
+    return [found[name] for name in sorted(found)]
+
+
+def balanced_weights(n_source: int, n_target: int, *, share: float, cap: float) -> Array:
+    """Row weights (source rows first) that give the target rows a share of the whole mass.
+
+    Parameters
+    ----------
+    share : float
+        Wanted share of the target rows in the total weight.
+    cap : float
+        One target row never counts more than this many source rows.
+
+    Returns
+    -------
+    ndarray of shape (n_source + n_target,)
+        Mean 1.
+    """
+    wanted = share / (1 - share) * n_source / max(n_target, 1)
+    per_target = float(np.clip(wanted, 1.0, cap))
+    weights = np.concatenate([np.ones(n_source), np.full(n_target, per_target)])
+    return weights / weights.mean()

@@ -1,0 +1,159 @@
+"""Layer 8: the whole house in one function.
+
+Data flows one way: read -> features -> evidence -> verdict -> model -> one look at the sealed
+labels -> report and saved model.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time as clock
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from isthmus.backbone import Store, load_backbone
+from isthmus.run.case import pose
+from isthmus.run.extract import extract
+from isthmus.run.proof import prove
+from isthmus.run.record import Result, claim_folder
+from isthmus.run.standings import choose, model_factory
+
+logger = logging.getLogger(__name__)
+
+
+def transfer(
+    source: Any = None,
+    target: Any = None,
+    *,
+    target_labels: Any = None,
+    shots: int | str | None = None,
+    test: Any = None,
+    source_domain: str | None = None,
+    target_domain: str | None = None,
+    backbone: Any = None,
+    weights: Any = None,
+    layer: str | None = None,
+    pooling: str | None = None,
+    allow_license: bool = False,
+    head: str = "logistic",
+    time: float | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    seed: int = 0,
+    max_bad: float | None = None,
+    no_cache: bool = False,
+    say: Callable[[str], None] = logger.info,
+    progress: Callable[[str, int, int], None] | None = None,
+    **reading: Any,
+) -> Result:
+    """Carry what pretrained models and the source know over to the target, and prove it.
+
+    Parameters
+    ----------
+    source : path, frame, arrays, Dataset or Samples, optional
+        Labelled rows of the source domain. Without it the labelled target rows train alone.
+    target : the same kinds
+        Rows to predict. Its own labels train (no source), are sealed for the final score (with a
+        source), or are split by `shots`.
+    target_labels : path, dict, Series, frame or data set, optional
+        Labels of some target rows, as a table of ids and labels, or labelled rows of their own.
+    shots : int or "all", optional
+        Draw this many labels a class from the target's own; the rest is sealed for the score.
+    test : data set, optional
+        Labelled target rows, opened once, after everything is decided.
+    source_domain, target_domain : str, optional
+        Comma-separated names of the domains to keep.
+    backbone : str or object, optional
+        What `load_backbone` takes; by default the offline one of the modality.
+    weights, layer, pooling, allow_license
+        Passed to `load_backbone`.
+    head : str, default="logistic"
+        ``logistic``, ``ridge``, ``nearest-mean`` or ``knn``.
+    time : float, optional
+        Budget in seconds. The source is sampled and routes are left unscored where it ends; the
+        result says so. Without it every row and route is used, and the run is repeatable.
+    out : path, optional
+        Folder for the saved model, ``results.json`` and ``predictions.csv``.
+    overwrite : bool, default=False
+        Replace what another run left in `out`.
+    seed : int, default=0
+        Seed of folds, draws and bootstrap.
+    max_bad : float, default=0.01
+        Share of bad rows above which the run stops.
+    no_cache : bool, default=False
+        Neither read nor fill the feature store.
+    say, progress : callable, optional
+        Receive lines for a person, and (part, done, total).
+    **reading
+        Options of `isthmus.data.read`: ``label``, ``task``, ``domain``, ...
+
+    Returns
+    -------
+    Result
+        Leaderboard, verdict, metrics with intervals; ``result.text()`` is what the command prints.
+
+    Raises
+    ------
+    UsageError, DataError, BackboneError
+        With what, where, why and the remedy. Nothing of `out` is changed then.
+    """
+    start = clock.monotonic()
+    bad = 0.01 if max_bad is None else max_bad
+    options = {name: value for name, value in reading.items() if value is not None}
+    settings = dict(shots=shots, head=head, seed=seed, time=time, max_bad=bad, **options)
+    folder = claim_folder(out, overwrite=overwrite)
+    case = pose(
+        source,
+        target,
+        target_labels=target_labels,
+        shots=shots,
+        test=test,
+        source_domain=source_domain,
+        target_domain=target_domain,
+        seed=seed,
+        options={**options, "max_bad": bad},
+        say=say,
+    )
+    model = load_backbone(
+        backbone,
+        modality=case.target.modality,
+        weights=weights,
+        layer=layer,
+        pooling=pooling,
+        allow_license=allow_license,
+    )
+    say(f"--- backbone\n{model.name}, {case.target.modality} features")
+    features = extract(
+        case,
+        model,
+        store=None if no_cache else Store(),
+        max_bad=bad,
+        seed=seed,
+        deadline=None if time is None else start + 0.7 * time,
+        progress=progress,
+    )
+    new_model = model_factory(case, head=head, seed=seed)
+    choice = choose(
+        case, features, new_model, seed=seed, deadline=None if time is None else start + time
+    )
+    proof = prove(case, features, choice, seed=seed)
+    result = Result.build(
+        case, features, choice, proof, settings=settings, seconds=clock.monotonic() - start
+    )
+    if folder is not None:
+        result.save(folder)
+        say(f"Saved in {folder}")
+    return result
+
+
+class _CallableModule(ModuleType):
+    """`isthmus.transfer` is this module once anybody imports it: keep it callable as well."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Result:
+        return transfer(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallableModule
