@@ -139,7 +139,7 @@ def transfer(
     choice = choose(
         case, features, new_model, seed=seed, deadline=None if time is None else start + time
     )
-    proof = prove(case, features, choice, seed=seed)
+    proof = prove(case, features, choice, head=head, seed=seed)
     result = Result.build(
         case, features, choice, proof, settings=settings, seconds=clock.monotonic() - start
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+from itertools import pairwise
 
 import click
 
@@ -92,7 +93,7 @@ def _refuse(error: object, args: list[str]) -> None:
 
     assert isinstance(error, IsthmusError)
     wants_json = "--format=json" in args or any(
-        a == "--format" and b == "json" for a, b in zip(args, args[1:])
+        pair == ("--format", "json") for pair in pairwise(args)
     )
     if wants_json:
         click.echo(json.dumps(error.as_dict(), ensure_ascii=False))

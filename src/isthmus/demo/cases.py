@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,7 @@ class DemoCase:
         words = ["isthmus transfer"]
         for key, value in self.call.items():
             text = value.name if isinstance(value, Path) else str(value)
-            words.append(f"--{key.replace('_', '-')} {text!r}" if "{" in text or "," in text or " " in text
-                         else f"--{key.replace('_', '-')} {text}")
+            words += [f"--{key.replace('_', '-')}", shlex.quote(text)]
         return " ".join(words)
 
 

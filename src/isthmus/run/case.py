@@ -281,18 +281,19 @@ def _draw(
         f"the labels of the other {int(rest.labelled.sum())} are sealed for the final score."
     )
     notes.extend(drawn.notes)
-    if part.groups is not None and sealed is not None and sealed.groups is not None:
-        assert rows.groups is not None
-        crossing = np.isin(sealed.groups.astype(str), rows.groups[picked].astype(str))
-        if crossing.any() and not crossing.all():
-            sealed = sealed.take(~crossing)
-            notes.append(
-                f"{int(crossing.sum())} test rows share a group with a drawn row and were left "
-                "out of the final score."
-            )
-        elif crossing.all():
-            notes.append("Every test row shares a group with a drawn row: the score is optimistic.")
+    if len(drawn.crossing) and sealed is not None:
+        sealed = _strangers(sealed, {rows.ids[own[r]] for r in drawn.crossing}, notes)
     return rows.take(picked), rest, sealed
+
+
+def _strangers(sealed: Samples, crossing: set[str], notes: list[str]) -> Samples:
+    """Test rows whose group holds no drawn row; all of them where there are no such rows."""
+    strange = np.array([row_id not in crossing for row_id in sealed.ids])
+    if strange.any():
+        notes.append("Rows that share a group with a drawn row are left out of the final score.")
+        return sealed.take(strange)
+    notes.append("Every test row shares a group with a drawn row: the score is optimistic.")
+    return sealed
 
 
 def _task(*parts: Samples | None) -> Task:

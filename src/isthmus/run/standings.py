@@ -1,4 +1,4 @@
-"""Layer 8: every route on the same folds, the leaderboard, the verdict, and the model that serves."""
+"""Layer 8: every route on the same folds; the leaderboard, the verdict, the model that serves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus.evaluate.intervals import cv_difference, mean_interval
+from isthmus.evaluate.intervals import bootstrap, cv_difference
+from isthmus.evaluate.replicates import row_mean
 from isthmus.fit.folds import folds as make_folds
 from isthmus.fit.heads import make_head
 from isthmus.fit.model import FeatureModel
@@ -124,5 +125,6 @@ def _standing(
         gap = cv_difference(
             evidence.fold_scores - reference.fold_scores, test_fraction=1 / N_SPLITS
         )
-    score = mean_interval(np.asarray(evidence.row_scores), groups=groups, random_state=seed)
+    rows = np.asarray(evidence.row_scores)
+    score = bootstrap(row_mean(rows), len(rows), groups=groups, random_state=seed)
     return Standing(evidence.route, evidence.status, evidence.reason, score, gap)

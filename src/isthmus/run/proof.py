@@ -1,0 +1,293 @@
+"""Layer 8: the proof: one opening of the sealed labels, with the baselines on the same rows.
+
+Everything is decided and fitted before this module runs. Without a test set the chosen route and
+the baselines are cross-validated instead, and the protocol says on which rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from isthmus.errors import IsthmusError
+from isthmus.evaluate.baseline import majority, no_transfer
+from isthmus.evaluate.metrics import LOWER_IS_BETTER, MAIN_METRIC, as_json, difference, score
+from isthmus.fit.folds import folds as make_folds
+from isthmus.run.case import Case
+from isthmus.run.extract import Extracted, Part
+from isthmus.run.standings import N_SPLITS, Choice, model_factory
+from isthmus.select.evidence import can_fold
+from isthmus.select.routes.base import Labelled, Route, discover
+from isthmus.types import Array, Interval
+
+Answer = tuple[Any, Array | None]  # predicted, probabilities where there are any
+NO_TRANSFER, MAJORITY = "no transfer", "majority"
+WORDS = {
+    "image": "raw pixels",
+    "text": "TF-IDF",
+    "audio": "a raw spectrum",
+    "table": "raw columns",
+    "features": "the features themselves",
+}
+METRIC_NAMES = {"accuracy": "accuracy", "f1_micro": "micro F1", "mae": "mean absolute error"}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was measured once everything was decided.
+
+    Parameters
+    ----------
+    kind : str
+        ``sealed``, ``cv-target``, ``cv-source`` or ``none``.
+    protocol, outcome : str
+        How, and what it says, in sentences.
+    metric : str
+        Name of the headline figure.
+    rows, openings : int
+    headline : dict of str to Interval
+        Main figure of every route and baseline on the same rows.
+    gains : dict of str to Interval
+        Chosen route minus the other, paired; the sign is turned so that more is better.
+    metrics : dict
+        All figures of the chosen route.
+    notes : tuple of str
+    """
+
+    kind: str
+    protocol: str
+    outcome: str
+    metric: str
+    rows: int = 0
+    openings: int = 0
+    headline: dict[str, Interval] = field(default_factory=dict)
+    gains: dict[str, Interval] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form; `column` is what a table calls the figure."""
+        return {
+            "kind": self.kind,
+            "protocol": self.protocol,
+            "outcome": self.outcome,
+            "metric": METRIC_NAMES[self.metric],
+            "column": f"{METRIC_NAMES[self.metric]} ({_where(self.kind)})",
+            "rows": self.rows,
+            "openings": self.openings,
+            "headline": {k: v.as_dict() for k, v in self.headline.items()},
+            "gains": {k: v.as_dict() for k, v in self.gains.items()},
+            "metrics": as_json(self.metrics),
+            "notes": list(self.notes),
+        }
+
+
+def prove(case: Case, features: Extracted, choice: Choice, *, head: str, seed: int) -> Proof:
+    """Measure the chosen route, the other routes and the baselines on the same rows."""
+    notes: list[str] = []
+    route = next(r for r in discover() if r.name == choice.verdict.decision)
+    if case.sealed is not None and features.test is not None:
+        part = features.test
+        answers: dict[str, Answer] = {
+            name: _answer(model, part.X) for name, model in choice.models.items()
+        }
+        answers |= _baselines(case, _training(features, route), part, seed, notes)
+        sealed = case.sealed.take(part.rows)
+        y = sealed.open("final score of all routes and baselines, after the verdict")
+        openings = sealed.openings
+        kind, groups = "sealed", part.samples.groups
+    else:
+        scored = _cross_validated(case, features, route, head, seed, notes)
+        if scored is None:
+            return Proof(
+                "none",
+                "There is no test set, and too few labelled rows to cross-validate.",
+                "Nothing could be measured: give --test, or more labelled rows.",
+                MAIN_METRIC[case.task],
+                notes=tuple(notes),
+            )
+        kind, y, groups, answers = scored
+        openings = 0
+    return _proof(case, choice.verdict.decision, kind, y, groups, answers, openings, seed, notes)
+
+
+def _proof(
+    case: Case,
+    chosen: str,
+    kind: str,
+    y: Array,
+    groups: Array | None,
+    answers: dict[str, Answer],
+    openings: int,
+    seed: int,
+    notes: list[str],
+) -> Proof:
+    metric = MAIN_METRIC[case.task]
+    common: dict[str, Any] = {
+        "classes": case.classes,
+        "task": case.task,
+        "groups": groups,
+        "random_state": seed,
+    }
+    metrics = score(y, predicted=answers[chosen][0], proba=answers[chosen][1], **common)
+    headline = {chosen: metrics[metric]}
+    gains = {}
+    for name, (predicted, proba) in answers.items():
+        if name == chosen:
+            continue
+        headline[name] = score(y, predicted=predicted, proba=proba, **common)[metric]
+        gap = difference(
+            y, ours=answers[chosen], baseline=(predicted, proba), metric=metric, **common
+        )
+        gains[name] = _turned(gap) if metric in LOWER_IS_BETTER else gap
+    outcome = _outcome(case, chosen, kind, len(y), headline, gains, metric)
+    return Proof(
+        kind,
+        _protocol(kind, openings, groups),
+        outcome,
+        metric,
+        len(y),
+        openings,
+        headline,
+        gains,
+        metrics,
+        (*notes, *metrics["notes"]),
+    )
+
+
+def _answer(model: Any, X: Array) -> Answer:
+    return model.predict(X), None if model.task == "regression" else model.predict_proba(X)
+
+
+def _training(features: Extracted, route: Route) -> list[Part]:
+    named = {"source": features.source, "target": features.labelled}
+    return [part for role, part in named.items() if role in route.uses and part is not None]
+
+
+def _baselines(
+    case: Case, training: list[Part], test: Part, seed: int, notes: list[str]
+) -> dict[str, Answer]:
+    """Majority and no transfer, from the same labelled rows as the chosen route."""
+    y = np.concatenate(
+        [part.samples.labels for part in training if part.samples.labels is not None]
+    )
+    samples = [part.samples for part in training]
+    found: dict[str, Answer] = {}
+    constant = majority(y, task=case.task, classes=case.classes)
+    found[MAJORITY] = constant.answer(len(test.X))
+    try:
+        found[NO_TRANSFER] = no_transfer(
+            samples, y, test.samples, task=case.task, classes=case.classes, random_state=seed
+        )
+    except IsthmusError as error:  # a missing baseline is said, and does not cost the run
+        notes.append(f"The no-transfer baseline could not be made: {error}")
+    return found
+
+
+def _cross_validated(
+    case: Case, features: Extracted, route: Route, head: str, seed: int, notes: list[str]
+) -> tuple[str, Array, Array | None, dict[str, Answer]] | None:
+    """Out-of-fold answers on the labelled target rows, or else on the source rows."""
+    domains = features.domains()
+    kind, part, rows = "cv-target", features.labelled, domains.target
+    if rows is None or not can_fold(rows, task=case.task):
+        kind, part, rows = "cv-source", features.source, domains.source
+        if rows is None or "source" not in route.uses or not can_fold(rows, task=case.task):
+            return None
+    assert part is not None
+    new_model = model_factory(case, head=head, seed=seed)
+    parts: dict[str, list[Answer]] = {}
+    order: list[Array] = []
+    for train, test in make_folds(
+        rows.y, task=case.task, groups=rows.groups, n_splits=N_SPLITS, random_state=seed
+    ):
+        if kind == "cv-target":
+            model = route.fit(domains.with_target(train), new_model)
+            training = [_part(part, train)]
+            if "target" not in route.uses:
+                training = []
+            if "source" in route.uses and features.source is not None:
+                training.append(features.source)
+        else:
+            model = _fit(rows.take(train), new_model)
+            training = [_part(part, train)]
+        answers = {route.name: _answer(model, rows.X[test])}
+        answers |= _baselines(case, training, _part(part, test), seed, notes)
+        for name, answer in answers.items():
+            parts.setdefault(name, []).append(answer)
+        order.append(test)
+    where = np.concatenate(order)
+    whole = {
+        name: (
+            np.concatenate([p for p, _ in got]),
+            None if got[0][1] is None else np.concatenate([q for _, q in got if q is not None]),
+        )
+        for name, got in parts.items()
+        if len(got) == len(order)
+    }
+    return kind, rows.y[where], None if rows.groups is None else rows.groups[where], whole
+
+
+def _fit(rows: Labelled, new_model: Any) -> Any:
+    return new_model().fit(rows.X, rows.y, groups=rows.groups)
+
+
+def _part(part: Part, rows: Array) -> Part:
+    return Part(part.samples.take(rows), part.X[rows], part.rows[rows])
+
+
+def _turned(gap: Interval) -> Interval:
+    return Interval(-gap.value, -gap.high, -gap.low, gap.level, gap.how)
+
+
+def _where(kind: str) -> str:
+    return {
+        "sealed": "sealed test",
+        "cv-target": "cross-validation",
+        "cv-source": "on source rows",
+        "none": "not measured",
+    }[kind]
+
+
+def _protocol(kind: str, openings: int, groups: Array | None) -> str:
+    unit = "" if groups is None else f", resampled over {len(set(map(str, groups)))} groups"
+    times = "once" if openings == 1 else f"{openings} times"
+    return {
+        "sealed": f"Sealed test labels, opened {times}, after the choice{unit}.",
+        "cv-target": f"{N_SPLITS}-fold cross-validation on the labelled target rows{unit}; "
+        "the same rows led the choice, so the figure of a chosen route is slightly optimistic.",
+        "cv-source": f"{N_SPLITS}-fold cross-validation on the source rows{unit}; "
+        "the target has no labels, so this says nothing about the gap between the domains.",
+    }[kind]
+
+
+def _outcome(
+    case: Case,
+    chosen: str,
+    kind: str,
+    n: int,
+    headline: dict[str, Interval],
+    gains: dict[str, Interval],
+    metric: str,
+) -> str:
+    """Did transfer buy anything over no transfer? In one sentence, with the interval."""
+    share = metric not in LOWER_IS_BETTER
+    figure = headline[chosen]
+    text = (
+        figure.percent() if share else f"{figure.value:.4g} [{figure.low:.4g}, {figure.high:.4g}]"
+    )
+    sentence = f"{chosen}: {METRIC_NAMES[metric]} {text} on {n} {_where(kind)} rows"
+    sentence = sentence.replace("on source rows rows", "source rows, cross-validated")
+    gap = gains.get(NO_TRANSFER)
+    raw = WORDS[case.target.modality]
+    if gap is None or not np.isfinite(gap.value):
+        return sentence + "; there is no no-transfer figure to compare with."
+    scale, unit = (100, " points") if share else (1, "")
+    by = f"{scale * gap.value:+.3g}{unit} [{scale * gap.low:+.3g}, {scale * gap.high:+.3g}]"
+    if gap.low > 0:
+        return f"{sentence}; transfer bought {by} over no transfer ({raw})."
+    if gap.high < 0:
+        return f"{sentence}; transfer HURT: {by} against no transfer ({raw})."
+    return f"{sentence}; no proof that transfer helped: {by} over no transfer ({raw})."
