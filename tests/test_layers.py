@@ -9,7 +9,7 @@ import isthmus
 
 ROOT = Path(isthmus.__file__).parent
 LAYERS = {
-    "types": 0, "errors": 0, "iofs": 0, "data": 1, "backbone": 2, "transferability": 3,
+    "types": 0, "errors": 0, "iofs": 0, "strict": 0, "data": 1, "backbone": 2, "transferability": 3,
     "discrepancy": 3, "adapt": 4, "align": 4, "fit": 5, "select": 6, "evaluate": 6, "report": 7,
     "serve": 7, "run": 8, "transfer": 8, "demo": 8, "cli": 9, "__main__": 10,
 }  # fmt: skip
@@ -55,7 +55,7 @@ def test_every_import_goes_down():
 
 
 def test_nothing_that_runs_code_from_files_is_used():
-    forbidden = ("import pickle", "import joblib", "yaml.load(", " eval(", " exec(", "import dill")
+    forbidden = ("pickle.load", "joblib.load", "yaml.load(", " eval(", " exec(", "import dill")
     for path in ROOT.rglob("*.py"):
         text = path.read_text()
         for word in forbidden:

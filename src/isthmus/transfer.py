@@ -18,7 +18,7 @@ from isthmus.backbone import Store, load_backbone
 from isthmus.run.case import pose
 from isthmus.run.extract import extract
 from isthmus.run.proof import prove
-from isthmus.run.record import Result, claim_folder
+from isthmus.run.record import Result, call_digest, claim_folder, mark_running
 from isthmus.run.standings import choose, model_factory
 
 logger = logging.getLogger(__name__)
@@ -100,11 +100,12 @@ def transfer(
     UsageError, DataError, BackboneError
         With what, where, why and the remedy. Nothing of `out` is changed then.
     """
+    call = {k: v for k, v in locals().items() if k not in ("overwrite", "say", "progress", "out")}
     start = clock.monotonic()
     bad = 0.01 if max_bad is None else max_bad
     options = {name: value for name, value in reading.items() if value is not None}
     settings = dict(shots=shots, head=head, seed=seed, time=time, max_bad=bad, **options)
-    folder = claim_folder(out, overwrite=overwrite)
+    folder = claim_folder(out, call, overwrite=overwrite)
     case = pose(
         source,
         target,
@@ -125,6 +126,7 @@ def transfer(
         pooling=pooling,
         allow_license=allow_license,
     )
+    mark_running(folder, call)
     say(f"--- backbone\n{model.name}, {case.target.modality} features")
     features = extract(
         case,
@@ -141,7 +143,13 @@ def transfer(
     )
     proof = prove(case, features, choice, head=head, seed=seed)
     result = Result.build(
-        case, features, choice, proof, settings=settings, seconds=clock.monotonic() - start
+        case,
+        features,
+        choice,
+        proof,
+        settings=settings,
+        call=call_digest(call),
+        seconds=clock.monotonic() - start,
     )
     if folder is not None:
         result.save(folder)

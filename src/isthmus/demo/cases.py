@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from isthmus.errors import UsageError
+
 DATA = Path(__file__).parent / "data"
 
 
@@ -77,3 +79,19 @@ CASES = (
         },
     ),
 )
+
+
+def find(name: str) -> DemoCase:
+    """The case of that name.
+
+    Raises
+    ------
+    UsageError
+        If there is none; the names are listed.
+    """
+    for case in CASES:
+        if case.name.replace(" ", "-") == name.replace(" ", "-").replace("_", "-"):
+            return case
+    raise UsageError(
+        f"no demo case {name!r}", remedy="There are: " + ", ".join(c.name for c in CASES)
+    )

@@ -224,9 +224,10 @@ def _target_roles(
             return marked.extra, rows, rows.take(own) if own.any() else None
         chosen = marked.chosen
         notes.append(f"{int(chosen.sum())} of {len(rows)} target rows are labelled by the file.")
-        rest = own & ~chosen
-        sealed = rows.take(rest) if rest.any() else None
-        return marked.samples.take(chosen), rows.take(~chosen) if (~chosen).any() else rows, sealed
+        hidden = own & ~chosen
+        sealed = rows.take(hidden) if hidden.any() else None
+        left = rows.take(~chosen) if (~chosen).any() else rows
+        return marked.samples.take(chosen), left, sealed
     if shots is not None:
         return _draw(rows, shots, seed, notes)
     if source is None:

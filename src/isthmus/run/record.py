@@ -69,6 +69,7 @@ class Result:
         proof: Proof,
         *,
         settings: dict[str, Any],
+        call: str,
         seconds: float,
     ) -> Result:
         """Put together what the steps returned; nothing is computed here but the predictions."""
@@ -104,6 +105,8 @@ class Result:
             },
         }
         run = {
+            "status": "finished",
+            "call": call,
             "seconds": round(seconds, 3),
             "routes": {e.route: round(e.seconds, 3) for e in choice.evidence},
             "features": {role: _counts(part) for role, part in _parts(features)},
@@ -167,34 +170,56 @@ class Result:
         return self.text()
 
 
-def claim_folder(out: str | Path | None, *, overwrite: bool) -> Path | None:
-    """Refuse, before any work, a folder that holds something other than a run of ours.
+def claim_folder(
+    out: str | Path | None, call: dict[str, Any], *, overwrite: bool = False
+) -> Path | None:
+    """Check that this call may use the output folder, before any work; nothing is written.
+
+    The same call may go on where it was interrupted, or repeat itself; another call must not
+    overwrite what it did not make.
+
+    Parameters
+    ----------
+    call : dict
+        The arguments; only their text enters, so arrays in memory never match another run.
 
     Raises
     ------
     UsageError
-        If `out` is a file, or a folder with foreign files, or a finished run and not `overwrite`.
+        If `out` is a file, holds foreign files, or another run's results and not `overwrite`.
     """
     if out is None:
         return None
     folder = Path(out)
+    mark = call_digest(call)
     if folder.exists() and not folder.is_dir():
         raise UsageError("--out names a file", where=str(folder), remedy="Name a folder")
-    if not folder.exists() or not any(folder.iterdir()):
-        return folder
-    if not (folder / RUN).exists() and not (folder / "manifest.json").exists():
-        raise UsageError(
-            "the output folder holds files that are not a run of isthmus",
-            where=str(folder),
-            remedy="Name an empty or a new folder",
-        )
-    if (folder / RESULTS).exists() and not overwrite:
-        raise UsageError(
-            "the output folder holds a finished run",
-            where=str(folder),
-            remedy="Add --overwrite to replace it, or name another folder",
-        )
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / RUN).exists():
+            raise UsageError(
+                "the output folder holds files that are not a run of isthmus",
+                where=str(folder),
+                remedy="Name an empty or a new folder",
+            )
+        if iofs.read_json(folder / RUN).get("call") != mark and not overwrite:
+            raise UsageError(
+                "the output folder holds the results of another call",
+                where=str(folder),
+                remedy="Add --overwrite to replace them, or name another folder",
+            )
     return folder
+
+
+def mark_running(folder: Path | None, call: dict[str, Any]) -> None:
+    """Leave a note that this call works in the folder: what an interrupted run is known by."""
+    if folder is not None:
+        iofs.write_json(folder / RUN, {"status": "running", "call": call_digest(call)})
+
+
+def call_digest(call: dict[str, Any]) -> str:
+    """SHA-256 of the arguments of a call, by their text."""
+    plain = {k: str(v) for k, v in call.items() if v is not None and not callable(v)}
+    return iofs.sha256_bytes(iofs.canonical_json(plain))
 
 
 def predict_target(part: Part, model: FeatureModel) -> pd.DataFrame:
