@@ -38,7 +38,7 @@ def transfer(
     layer: str | None = None,
     pooling: str | None = None,
     allow_license: bool = False,
-    head: str = "logistic",
+    head: str | None = None,
     time: float | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -70,8 +70,9 @@ def transfer(
         What `load_backbone` takes; by default the offline one of the modality.
     weights, layer, pooling, allow_license
         Passed to `load_backbone`.
-    head : str, default="logistic"
-        ``logistic``, ``ridge``, ``nearest-mean`` or ``knn``.
+    head : str, optional
+        ``logistic``, ``ridge``, ``nearest-mean`` or ``knn``; by default logistic, and ridge for
+        regression.
     time : float, optional
         Budget in seconds. The source is sampled and routes are left unscored where it ends; the
         result says so. Without it every row and route is used, and the run is repeatable.

@@ -85,7 +85,7 @@ def test_permuting_sealed_labels_changes_neither_choice_nor_model_nor_prediction
         labels = y.copy()
         if seed is not None:
             labels = np.random.default_rng(seed).permutation(labels)
-        found = transfer(blobs(150), X, test=(X, labels), target_labels={})
+        found = transfer(blobs(150), X, test=(X, labels))
         outcomes.append(found)
     first = outcomes[0]
     for other in outcomes[1:]:
@@ -150,6 +150,7 @@ def test_a_class_only_the_target_knows_is_learned_and_said():
         (dict(target=blobs(30), shots=0), UsageError, "whole number"),
         (dict(target=blobs(30)[0], shots=3), UsageError, "needs a target that has labels"),
         (dict(target=blobs(30), shots=2, target_labels={"0": "ant"}), UsageError, "one of them"),
+        (dict(source=blobs(30), target=blobs(9)[0], target_labels={}), DataError, "labels no row"),
         (dict(target=(blobs(9)[0], np.array(["ant"] * 9, object))), DataError, "single class"),
         (dict(target=blobs(30), head="logistik"), UsageError, "logistic"),
         (dict(source=blobs(30), target=["a text", "another"]), DataError, "different kinds"),

@@ -51,7 +51,7 @@ class Shots(click.ParamType):
 @click.option("--layer", help="Take the features at this layer of the backbone.")
 @click.option("--pooling", help="How features are pooled (mean, max, cls, ...).")
 @click.option("--allow-license", is_flag=True, help="Accept weights with a restrictive licence.")
-@click.option("--head", default="logistic", show_default=True, help="Head on the features.")
+@click.option("--head", help="logistic, ridge, nearest-mean or knn. [default: by the task]")
 @click.option("--time", "time_budget", type=Seconds(), help="Time budget, e.g. 5m.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", metavar="DIR", help="Where the model and the results go.")

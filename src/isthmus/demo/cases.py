@@ -73,7 +73,7 @@ CASES = (
         {
             "source": DATA / "heart" / "heart.csv",
             "source_domain": "cleveland",
-            "target_domain": "hungary",
+            "target_domain": "hungarian",
             "label": "num",
             "shots": 10,
         },

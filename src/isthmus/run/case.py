@@ -151,7 +151,9 @@ def pose(
 def _read(role: str, what: Any, domain: str | None, options: dict[str, Any], say: Say) -> Samples:
     from isthmus.data import describe
 
-    samples = read(what, **options)
+    # a target to be predicted usually lacks the label column that the options name
+    absent_ok = ("label", "domain", "group", "split") if role == "target" else ()
+    samples = read(what, optional=absent_ok, **options)
     if domain is not None:
         samples = _keep_domain(samples, domain, role)
     say(f"--- {role}\n{describe(samples)}")
@@ -223,6 +225,11 @@ def _target_roles(
             notes.append(f"{len(marked.extra)} labelled target rows from {marked.extra.origin}.")
             return marked.extra, rows, rows.take(own) if own.any() else None
         chosen = marked.chosen
+        if not chosen.any():
+            raise DataError(
+                "the file of target labels labels no row",
+                remedy="Give ids with their labels, or leave --target-labels out",
+            )
         notes.append(f"{int(chosen.sum())} of {len(rows)} target rows are labelled by the file.")
         hidden = own & ~chosen
         sealed = rows.take(hidden) if hidden.any() else None

@@ -82,8 +82,7 @@ def extract(
     DataError
         If more than `max_bad` of all rows are bad, or a part is left without rows.
     """
-    if isinstance(case.target.items, FrameItems):
-        backbone = _fit_table(case, backbone)
+    backbone = _prepared(case, backbone)
     problems: dict[tuple[str, str], Problem] = {}
     seen = 0
     for part in (case.source, case.labelled, case.target, case.test):
@@ -144,10 +143,17 @@ def _source_part(
     )
 
 
-def _fit_table(case: Case, backbone: Any) -> FrameBackbone:
-    """Tables have no pretrained encoder: it is fitted on the labelled rows, never on the target."""
+def _prepared(case: Case, backbone: Any) -> Backbone | FrameBackbone:
+    """What a backbone must learn from the data first: a table's encoder, the width of plain rows.
+
+    Tables have no pretrained encoder: it is fitted on the labelled rows, never on the target.
+    """
     import pandas as pd
 
+    if not isinstance(case.target.items, FrameItems):
+        fixed = getattr(backbone, "fixed", None)
+        ready: Backbone = backbone if fixed is None else fixed(len(case.target.items[0]))
+        return ready
     frames = [
         part.items.frame
         for part in (case.source, case.labelled)

@@ -84,7 +84,7 @@ class Proof:
         }
 
 
-def prove(case: Case, features: Extracted, choice: Choice, *, head: str, seed: int) -> Proof:
+def prove(case: Case, features: Extracted, choice: Choice, *, head: str | None, seed: int) -> Proof:
     """Measure the chosen route, the other routes and the baselines on the same rows."""
     notes: list[str] = []
     route = next(r for r in discover() if r.name == choice.verdict.decision)
@@ -187,7 +187,7 @@ def _baselines(
 
 
 def _cross_validated(
-    case: Case, features: Extracted, route: Route, head: str, seed: int, notes: list[str]
+    case: Case, features: Extracted, route: Route, head: str | None, seed: int, notes: list[str]
 ) -> tuple[str, Array, Array | None, dict[str, Answer]] | None:
     """Out-of-fold answers on the labelled target rows, or else on the source rows."""
     domains = features.domains()

@@ -53,13 +53,17 @@ class Choice:
         return self.models[self.verdict.decision]
 
 
-def model_factory(case: Case, *, head: str, seed: int) -> ModelFactory:
-    """A maker of fresh, unfitted models: standardised features, one head, calibrated."""
-    make_head(head, case.task, random_state=seed)  # an unknown name is refused before the work
+def model_factory(case: Case, *, head: str | None, seed: int) -> ModelFactory:
+    """A maker of fresh, unfitted models: standardised features, one head, calibrated.
+
+    Without a name the head is logistic for classes and ridge for numbers.
+    """
+    name = head or ("ridge" if case.task == "regression" else "logistic")
+    make_head(name, case.task, random_state=seed)  # an unknown name is refused before the work
 
     def new_model() -> FeatureModel:
         return FeatureModel(
-            head=make_head(head, case.task, random_state=seed),
+            head=make_head(name, case.task, random_state=seed),
             task=case.task,
             classes=case.classes,
             random_state=seed,
