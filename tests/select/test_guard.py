@@ -61,7 +61,7 @@ def test_without_target_labels_source_only_serves_and_says_that_nothing_is_known
         ]
     )
     assert verdict.decision == "source-only"
-    assert "could not be scored" in verdict.sentence
+    assert "nothing scored it" in verdict.sentence
 
 
 def test_one_label_a_class_pools_by_rule():

@@ -108,7 +108,7 @@ class Result:
             "status": "finished",
             "call": call,
             "seconds": round(seconds, 3),
-            "routes": {e.route: round(e.seconds, 3) for e in choice.evidence},
+            "routes": {name: round(spent, 3) for name, spent in choice.seconds.items()},
             "features": {role: _counts(part) for role, part in _parts(features)},
         }
         predictions = predict_target(features.target, choice.model)

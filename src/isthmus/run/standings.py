@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus.evaluate.intervals import bootstrap, cv_difference
-from isthmus.evaluate.replicates import row_mean
+from isthmus.evaluate.intervals import cv_difference, mean_interval
 from isthmus.fit.folds import folds as make_folds
 from isthmus.fit.heads import make_head
 from isthmus.fit.model import FeatureModel
@@ -33,19 +33,20 @@ class Choice:
     Parameters
     ----------
     standings : list of Standing
-    evidence : list of Evidence
     verdict : Verdict
     models : dict of str to FeatureModel
         Fitted on all rows that a route may use; ``models[verdict.decision]`` serves.
     folds : str
         How the evidence was made, in words.
+    seconds : dict of str to float
+        Wall time of scoring and fitting each route; never part of a result that must repeat.
     """
 
     standings: list[Standing]
-    evidence: list[Evidence]
     verdict: Verdict
     models: dict[str, FeatureModel]
     folds: str
+    seconds: dict[str, float]
 
     @property
     def model(self) -> FeatureModel:
@@ -109,12 +110,14 @@ def choose(
     )
     standings = [_standing(e, reference, features, seed) for e in evidence]
     verdict = decide(standings, unit=UNITS[case.task])
-    models = {
-        route.name: route.fit(domains, new_model)
-        for route, e in zip(routes, evidence, strict=True)
-        if e.status in ("scored", "unscored") or route.name == verdict.decision
-    }
-    return Choice(standings, evidence, verdict, models, how)
+    models, seconds = {}, {}
+    for route, e in zip(routes, evidence, strict=True):
+        seconds[route.name] = e.seconds
+        if e.status in ("scored", "unscored") or route.name == verdict.decision:
+            start = time.monotonic()
+            models[route.name] = route.fit(domains, new_model)
+            seconds[route.name] += time.monotonic() - start
+    return Choice(standings, verdict, models, how, seconds)
 
 
 def _standing(
@@ -129,6 +132,5 @@ def _standing(
         gap = cv_difference(
             evidence.fold_scores - reference.fold_scores, test_fraction=1 / N_SPLITS
         )
-    rows = np.asarray(evidence.row_scores)
-    score = bootstrap(row_mean(rows), len(rows), groups=groups, random_state=seed)
+    score = mean_interval(np.asarray(evidence.row_scores), groups=groups, random_state=seed)
     return Standing(evidence.route, evidence.status, evidence.reason, score, gap)

@@ -94,7 +94,9 @@ def cross_validate(
     refusal = route.refuses(domains)
     if refusal:
         return done("refused", refusal)
-    if not folds or domains.target is None:
+    if domains.target is None:
+        return done("unscored", "there are no labelled target rows to score it on")
+    if not folds:
         return done("unscored", "too few labelled target rows to score it on")
     target = domains.target
     total, count = np.zeros(len(target)), np.zeros(len(target))

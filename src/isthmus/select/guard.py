@@ -111,10 +111,10 @@ def _by_rule(usable: dict[str, Standing]) -> Verdict:
             why = usable[name].reason or "no labelled target rows"
             rest = sorted(set(usable) - {name})
             if rest:
-                sentence = f"{name} serves by rule, not by evidence: {why}."
+                sentence = f"{name} serves by rule, not by evidence."
             else:
-                sentence = f"{name} is the only applicable route; it could not be scored: {why}."
-            return Verdict(name, sentence, why, {"rule": "by rule"})
+                sentence = f"{name} serves: it is the only applicable route, and nothing scored it."
+            return Verdict(name, sentence, f"{why[:1].upper()}{why[1:]}.", {"rule": "by rule"})
     name = sorted(usable)[0]
     return Verdict(name, f"{name} is the only applicable route.", usable[name].reason, {})
 
