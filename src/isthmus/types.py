@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -75,3 +76,74 @@ class Verdict:
     sentence: str
     reason: str
     evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A numerical outcome that a user must know of: returned, not raised and not hidden.
+
+    Parameters
+    ----------
+    code : str
+        Stable short name: ``"not-converged"``, ``"singular"``, ``"low-overlap"``, ...
+    reason : str
+        What happened, with the figure.
+    remedy : str
+        What to change.
+    """
+
+    code: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Class priors of both domains, for the correction of probabilities at predict time.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (k,)
+    source, target : ndarray of shape (k,)
+        Shares that sum to 1.
+    """
+
+    classes: Array
+    source: Array
+    target: Array
+
+
+def identity(rows: Any) -> Any:
+    """Target rows as they are (a function with a name, so that it can be pickled)."""
+    return rows
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What an adapter returns: a value, never a mutated self.
+
+    Parameters
+    ----------
+    Xs : array of shape (n_s, k)
+        Source rows as the final estimator should see them.
+    weights : array of shape (n_s,), optional
+        Importance weights of the source rows, mean 1.
+    map_target : callable
+        Maps **new** target rows (n, d) -> (n, k). Picklable: a small dataclass, never a lambda.
+    labels : array of shape (n_t,), optional
+        Only where a method propagates labels to the target rows.
+    prior : Prior, optional
+        Only where a method corrects probabilities at predict time.
+    troubles : tuple of Trouble
+        Numerical trouble with its reason and remedy; empty when all went well.
+    info : dict
+        Figures worth printing (effective sample size, iterations, solver), plain numbers and text.
+    """
+
+    Xs: Any
+    weights: Any = None
+    map_target: Callable[[Any], Any] = identity
+    labels: Any = None
+    prior: Prior | None = None
+    troubles: tuple[Trouble, ...] = ()
+    info: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,163 @@
+"""Layer 4: the adapter protocol, and the one check that every method makes of its arguments."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, ClassVar
+
+import array_api_compat
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from isthmus.errors import DataError, UsageError
+from isthmus.types import Adaptation
+
+
+class Adapter(BaseEstimator, ABC):
+    """A domain adapter: parameters only; `adapt` returns a value and changes nothing.
+
+    Class attributes
+    ----------------
+    needs_labels : bool
+        Whether source labels are used (they are always passed).
+    family : str
+        ``instance``, ``feature``, ``transport``, ``label-shift``, ``relation`` or ``model``.
+    """
+
+    needs_labels: ClassVar[bool] = False
+    family: ClassVar[str] = "feature"
+
+    @abstractmethod
+    def adapt(self, Xs: Any, ys: Any, Xt: Any) -> Adaptation:
+        """Source rows, source labels, unlabelled target rows -> how to see both.
+
+        Parameters
+        ----------
+        Xs : array of shape (n_s, d)
+        ys : array of shape (n_s,)
+        Xt : array of shape (n_t, d)
+            NumPy in, NumPy out; torch in, torch out on the same device.
+
+        Raises
+        ------
+        DataError
+            If a side is empty, widths differ, or a value is not finite.
+        """
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Checked arguments: float arrays of one namespace and dtype, labels as NumPy codes."""
+
+    xp: ModuleType
+    Xs: Any
+    Xt: Any
+    ys: np.ndarray | None
+    classes: np.ndarray
+    codes: np.ndarray
+
+
+def check_domains(Xs: Any, ys: Any, Xt: Any, *, labels: bool = False, who: str = "") -> Checked:
+    """Arguments of `adapt`, checked once; nothing is copied that need not be.
+
+    Parameters
+    ----------
+    labels : bool
+        Whether class labels are needed; then `classes` and `codes` (positions) are filled.
+    who : str
+        Name of the method, for messages.
+
+    Raises
+    ------
+    DataError
+        With the counts and the rule that was broken.
+    """
+    if not array_api_compat.is_array_api_obj(Xs):
+        Xs = np.asarray(Xs)
+    if not array_api_compat.is_array_api_obj(Xt):
+        Xt = np.asarray(Xt)
+    xp = array_api_compat.array_namespace(Xs, Xt)
+    if Xs.ndim != 2 or Xt.ndim != 2:
+        raise DataError(f"features must be 2-d, found {Xs.ndim}-d and {Xt.ndim}-d", where=who)
+    if Xs.shape[0] < 1 or Xt.shape[0] < 1:
+        raise DataError(
+            f"{Xs.shape[0]} source rows and {Xt.shape[0]} target rows",
+            where=who,
+            why="an adapter needs both sides",
+        )
+    if Xs.shape[1] != Xt.shape[1]:
+        raise DataError(
+            f"source rows have {Xs.shape[1]} features, target rows {Xt.shape[1]}",
+            where=who,
+            remedy="Use the same features, or a method with fit_domains for unlike spaces",
+        )
+    dtype = xp.float64
+    if Xs.dtype == xp.float32 and Xt.dtype == xp.float32:
+        dtype = xp.float32
+    Xs, Xt = xp.astype(Xs, dtype, copy=False), xp.astype(Xt, dtype, copy=False)
+    for name, X in (("source", Xs), ("target", Xt)):
+        if not bool(xp.all(xp.isfinite(X))):
+            raise DataError(
+                f"the {name} features hold NaN or infinity",
+                where=who,
+                remedy="Impute them first; an adapter has no rule for missing values",
+            )
+    y = classes = codes = None
+    if ys is not None:
+        y = np.asarray(ys.cpu() if hasattr(ys, "cpu") else ys)
+        if y.ndim != 1 or len(y) != Xs.shape[0]:
+            raise DataError(f"{y.shape} source labels for {Xs.shape[0]} source rows", where=who)
+    if labels:
+        if y is None:
+            raise DataError("the method needs source labels", where=who)
+        classes, codes = np.unique(y, return_inverse=True)
+    empty = np.empty(0)
+    return Checked(
+        xp, Xs, Xt, y, empty if classes is None else classes, empty if codes is None else codes
+    )
+
+
+def discover() -> dict[str, type]:
+    """name -> class of every method in this folder: `coral` -> `isthmus.adapt.coral.CORAL`.
+
+    A module's method is its public class whose lower-case name is the module's without
+    underscores; helper modules (base, maps, weights, kernels, ...) have none.
+    """
+    package = importlib.import_module("isthmus.adapt")
+    found: dict[str, type] = {}
+    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
+        module = importlib.import_module(f"isthmus.adapt.{info.name}")
+        wanted = info.name.replace("_", "")
+        for value in vars(module).values():
+            if (
+                isinstance(value, type)
+                and value.__module__ == module.__name__
+                and value.__name__.lower() == wanted
+            ):
+                found[info.name] = value
+    return found
+
+
+def find(name: str) -> type:
+    """The class of a method by the name of its file.
+
+    Raises
+    ------
+    UsageError
+        If there is none; the nearest names are given.
+    """
+    import difflib
+
+    known = discover()
+    key = name.lower().replace("-", "_")
+    if key in known:
+        return known[key]
+    near = difflib.get_close_matches(key, known, n=3)
+    raise UsageError(
+        f"no method {name!r}",
+        remedy=f"Did you mean {', '.join(near)}?" if near else "See `isthmus methods`",
+    )
