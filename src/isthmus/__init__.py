@@ -19,7 +19,7 @@ _LAZY = {
 __all__ = ["__version__", *_LAZY]
 
 if TYPE_CHECKING:
-    from isthmus.backbone import embed as embed
+    from isthmus.backbone import embed as embed  # type: ignore[no-redef]
     from isthmus.backbone import load_backbone as load_backbone
     from isthmus.data import read as read
     from isthmus.errors import IsthmusError as IsthmusError

@@ -29,14 +29,18 @@ def emit(value: Any, fmt: str, text: Callable[[], str] | str) -> None:
 _READING = [
     click.option("--modality", help="image, text, audio, table or features."),
     click.option("--task", help="classification, multilabel or regression."),
-    click.option("--label", metavar="COLUMN", help="Column (or name pattern) of the label."),
+    click.option("--label", metavar="COLUMN", help="Column, comparison (num>0) or name pattern."),
     click.option("--domain", metavar="COLUMN", help="Column (or name pattern) of the domain."),
     click.option("--group", metavar="COLUMN", help="Patient, speaker...: never torn apart."),
     click.option("--text", metavar="COLUMN", help="Column that holds the text."),
     click.option("--file", metavar="COLUMN", help="Column that holds file paths."),
     click.option("--features", metavar="COLUMNS", help="Columns to use, comma-separated."),
     click.option("--id", "id", metavar="COLUMN", help="Column that names the rows."),
+    click.option("--split", metavar="NAME", help="Keep one split, or the column that holds it."),
     click.option("--encoding", help="Encoding of text files."),
+    click.option("--delimiter", help="Of a text table: comma, semicolon, tab, bar or the sign."),
+    click.option("--header/--no-header", default=None, help="Whether row one names the columns."),
+    click.option("--root", metavar="FOLDER", help="Folder of the files that a table names."),
     click.option("--max-bad", type=float, help="Share of bad rows allowed. [default: 0.01]"),
 ]
 

@@ -74,7 +74,7 @@ CASES = (
             "source": DATA / "heart" / "heart.csv",
             "source_domain": "cleveland",
             "target_domain": "hungarian",
-            "label": "num",
+            "label": "num>0",
             "shots": 10,
         },
     ),

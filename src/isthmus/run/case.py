@@ -101,8 +101,11 @@ def pose(
             remedy="Give one of them",
         )
     notes: list[str] = []
+    # a target to be predicted usually lacks the label column that the options name
+    elsewhere = source is not None or target_labels is not None or test is not None
+    absent_ok = ("label", "domain", "group", "split") if elsewhere else ()
     first = None if source is None else _read("source", source, source_domain, options, say)
-    rows = _read("target", target, target_domain, options, say)
+    rows = _read("target", target, target_domain, {**options, "optional": absent_ok}, say)
     check = None if test is None else _read("test set", test, None, options, say)
     if first is not None and not first.labelled.any():
         raise DataError(
@@ -151,9 +154,7 @@ def pose(
 def _read(role: str, what: Any, domain: str | None, options: dict[str, Any], say: Say) -> Samples:
     from isthmus.data import describe
 
-    # a target to be predicted usually lacks the label column that the options name
-    absent_ok = ("label", "domain", "group", "split") if role == "target" else ()
-    samples = read(what, optional=absent_ok, **options)
+    samples = read(what, **options)
     if domain is not None:
         samples = _keep_domain(samples, domain, role)
     say(f"--- {role}\n{describe(samples)}")

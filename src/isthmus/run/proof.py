@@ -93,7 +93,9 @@ def prove(case: Case, features: Extracted, choice: Choice, *, head: str | None, 
         answers: dict[str, Answer] = {
             name: _answer(model, part.X) for name, model in choice.models.items()
         }
-        answers |= _baselines(case, _training(features, route), part, seed, notes)
+        own = features.labelled or features.source
+        assert own is not None
+        answers |= _baselines(case, own, part, seed, notes)
         sealed = case.sealed.take(part.rows)
         y = sealed.open("final score of all routes and baselines, after the verdict")
         openings = sealed.openings
@@ -161,25 +163,25 @@ def _answer(model: Any, X: Array) -> Answer:
     return model.predict(X), None if model.task == "regression" else model.predict_proba(X)
 
 
-def _training(features: Extracted, route: Route) -> list[Part]:
-    named = {"source": features.source, "target": features.labelled}
-    return [part for role, part in named.items() if role in route.uses and part is not None]
-
-
 def _baselines(
-    case: Case, training: list[Part], test: Part, seed: int, notes: list[str]
+    case: Case, training: Part, test: Part, seed: int, notes: list[str]
 ) -> dict[str, Answer]:
-    """Majority and no transfer, from the same labelled rows as the chosen route."""
-    y = np.concatenate(
-        [part.samples.labels for part in training if part.samples.labels is not None]
-    )
-    samples = [part.samples for part in training]
+    """Majority and no transfer: neither a pretrained model nor, where it can be, the source.
+
+    They learn from the labelled target rows; without any there is only the source to learn from.
+    """
+    y = training.samples.labels
     found: dict[str, Answer] = {}
-    constant = majority(y, task=case.task, classes=case.classes)
-    found[MAJORITY] = constant.answer(len(test.X))
+    found[MAJORITY] = majority(y, task=case.task, classes=case.classes).answer(len(test.X))
     try:
         found[NO_TRANSFER] = no_transfer(
-            samples, y, test.samples, task=case.task, classes=case.classes, random_state=seed
+            training.samples,
+            y,
+            test.samples,
+            task=case.task,
+            classes=case.classes,
+            groups=training.samples.groups,
+            random_state=seed,
         )
     except IsthmusError as error:  # a missing baseline is said, and does not cost the run
         notes.append(f"The no-transfer baseline could not be made: {error}")
@@ -205,16 +207,10 @@ def _cross_validated(
     ):
         if kind == "cv-target":
             model = route.fit(domains.with_target(train), new_model)
-            training = [_part(part, train)]
-            if "target" not in route.uses:
-                training = []
-            if "source" in route.uses and features.source is not None:
-                training.append(features.source)
         else:
             model = _fit(rows.take(train), new_model)
-            training = [_part(part, train)]
         answers = {route.name: _answer(model, rows.X[test])}
-        answers |= _baselines(case, training, _part(part, test), seed, notes)
+        answers |= _baselines(case, _part(part, train), _part(part, test), seed, notes)
         for name, answer in answers.items():
             parts.setdefault(name, []).append(answer)
         order.append(test)
@@ -273,6 +269,7 @@ def _outcome(
     metric: str,
 ) -> str:
     """Did transfer buy anything over no transfer? In one sentence, with the interval."""
+    rows = "labelled target" if case.labelled is not None else "source"
     share = metric not in LOWER_IS_BETTER
     figure = headline[chosen]
     text = (
@@ -281,7 +278,7 @@ def _outcome(
     sentence = f"{chosen}: {METRIC_NAMES[metric]} {text} on {n} {_where(kind)} rows"
     sentence = sentence.replace("on source rows rows", "source rows, cross-validated")
     gap = gains.get(NO_TRANSFER)
-    raw = WORDS[case.target.modality]
+    raw = f"{WORDS[case.target.modality]}, {rows} rows only"
     if gap is None or not np.isfinite(gap.value):
         return sentence + "; there is no no-transfer figure to compare with."
     scale, unit = (100, " points") if share else (1, "")
