@@ -1,4 +1,4 @@
-"""Layer 0: the only module that writes files, and the careful way to read our own.
+"""Layer 0: the only module that writes files; the careful reading beside it is in `strict`.
 
 Every write goes to a temporary file in the same folder, is flushed to the disk and renamed over
 its final name, so a reader sees the old bytes or the new ones, never half of each.
@@ -6,11 +6,12 @@ its final name, so a reader sees the old bytes or the new ones, never half of ea
 
 from __future__ import annotations
 
-import hashlib
+import glob
 import json
 import os
 import secrets
 import shutil
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,22 +19,20 @@ from typing import IO, Any
 
 import numpy as np
 
-from isthmus.errors import IsthmusError
+from isthmus.strict import MAX_HEADER as MAX_HEADER
+from isthmus.strict import check_digest as check_digest
+from isthmus.strict import open_inside as open_inside
+from isthmus.strict import parse_json as parse_json
+from isthmus.strict import read_bytes as read_bytes
+from isthmus.strict import read_json as read_json
+from isthmus.strict import read_tensors as read_tensors
+from isthmus.strict import sha256_bytes as sha256_bytes
+from isthmus.strict import sha256_file as sha256_file
+from isthmus.strict import tensor_header as tensor_header
+from isthmus.strict import tensors_from_bytes as tensors_from_bytes
 from isthmus.types import Array
 
 TEMP_SUFFIX = ".part"
-MAX_HEADER = 16 * 1024 * 1024  # safetensors itself allows 100 MB; ours stay far below this
-
-
-def sha256_bytes(data: bytes | memoryview) -> str:
-    """SHA-256 of a buffer, hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def sha256_file(path: str | Path) -> str:
-    """SHA-256 of a file, hexadecimal, read in blocks."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def canonical_json(value: Any) -> bytes:
@@ -111,131 +110,8 @@ def write_tensors(
     """
     from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    return write_bytes(path, save(arrays, metadata=dict(metadata or {})))
-
-
-def tensor_header(path: str | Path) -> dict[str, Any]:
-    """Header of a safetensors file, checked against the file's size before it is parsed.
-
-    Raises
-    ------
-    IsthmusError
-        If the header is oversized, cut short, not JSON, or points outside the file.
-    """
-    path = Path(path)
-
-    def refuse(why: str) -> IsthmusError:
-        return IsthmusError("not a safetensors file that can be trusted", where=str(path), why=why)
-
-    size = path.stat().st_size
-    with open(path, "rb") as handle:
-        prefix = handle.read(8)
-        if len(prefix) < 8:
-            raise refuse("shorter than its 8-byte length field")
-        length = int.from_bytes(prefix, "little")
-        if length > min(MAX_HEADER, size - 8):
-            raise refuse(f"header claims {length} bytes in a file of {size}")
-        raw = handle.read(length)
-    try:
-        header = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise refuse("header is not JSON") from None
-    if not isinstance(header, dict):
-        raise refuse("header is not a JSON object")
-    body = size - 8 - length
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
-        inside = (
-            isinstance(offsets, list)
-            and len(offsets) == 2
-            and all(isinstance(o, int) for o in offsets)
-            and 0 <= offsets[0] <= offsets[1] <= body
-        )
-        if not inside:
-            raise refuse(f"tensor {name!r} lies outside the file")
-    return header
-
-
-def read_tensors(path: str | Path, *, digest: str | None = None) -> dict[str, Array]:
-    """Read a safetensors file of ours into memory.
-
-    Parameters
-    ----------
-    digest : str, optional
-        Expected SHA-256; a difference is refused before the content is parsed.
-
-    Raises
-    ------
-    IsthmusError
-        If the digest differs or the header is hostile.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    check_digest(path, digest)
-    tensor_header(path)
-    try:
-        return load(Path(path).read_bytes())
-    except SafetensorError as error:
-        raise IsthmusError(
-            "not a safetensors file that can be trusted", where=str(path), why=str(error)
-        ) from None
-
-
-def read_json(path: str | Path, *, digest: str | None = None, limit: int = 256 << 20) -> Any:
-    """Read a JSON file of ours; refuse a wrong digest, an oversized or a malformed file.
-
-    Raises
-    ------
-    IsthmusError
-        With the path and the reason.
-    """
-    path = Path(path)
-    check_digest(path, digest)
-    if path.stat().st_size > limit:
-        raise IsthmusError("the JSON file is too large", where=str(path), why=f"over {limit} bytes")
-    try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise IsthmusError("not JSON", where=str(path), why=str(error)[:200]) from None
-
-
-def check_digest(path: str | Path, digest: str | None) -> None:
-    """Refuse a file whose SHA-256 is not `digest` (None: no check)."""
-    if digest is None:
-        return
-    found = sha256_file(path)
-    if found != digest:
-        raise IsthmusError(
-            "the file's bytes are not the ones that were recorded",
-            where=str(path),
-            why=f"SHA-256 {found[:12]}..., expected {digest[:12]}...",
-            remedy="It was damaged or replaced: restore it or make it anew",
-        )
-
-
-def open_inside(root: str | Path, name: str) -> Path:
-    """Path of `name` below `root`; absolute names, ``..`` and links that leave it are refused.
-
-    Raises
-    ------
-    IsthmusError
-        If the resolved path is not inside the resolved root.
-    """
-    base = Path(root).resolve()
-    if "\0" in name:
-        raise IsthmusError("a file name holds a NUL byte", where=str(base))
-    path = (base / name).resolve()
-    if Path(name).is_absolute() or not path.is_relative_to(base):
-        raise IsthmusError(
-            f"the name {name!r} leads outside its folder",
-            where=str(base),
-            why="a file may only refer to files beside or below it",
-        )
-    return path
+    arrays = {name: np.asarray(value, order="C") for name, value in tensors.items()}
+    return write_bytes(path, save(arrays, metadata=dict(metadata) if metadata else None))
 
 
 def remove(paths: Iterable[str | Path]) -> int:
@@ -257,9 +133,21 @@ def stale_parts(root: str | Path) -> list[Path]:
     stale = []
     for path in Path(root).rglob(f".*{TEMP_SUFFIX}"):
         pid = path.name.split(".")[-3] if path.name.count(".") >= 4 else ""
-        if not pid.isdigit() or not Path(f"/proc/{pid}").exists():
+        if not _alive(pid):
             stale.append(path)
     return stale
+
+
+def _alive(pid: str) -> bool:
+    if not pid.isdigit() or not 0 < int(pid) < 1 << 31:
+        return False
+    try:
+        os.kill(int(pid), 0)  # signal 0 only asks whether the process exists
+    except ProcessLookupError:
+        return False
+    except OSError:  # it exists and belongs to somebody else
+        return True
+    return True
 
 
 def _sync_folder(folder: Path) -> None:
@@ -274,3 +162,90 @@ def _sync_folder(folder: Path) -> None:
         pass
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def staging(folder: str | Path, *, last: str) -> Iterator[Path]:
+    """Fill a temporary folder, then move what is in it into `folder`.
+
+    A folder that is new or empty appears by one rename. In one that holds other things, entries
+    of the same name are replaced one by one and the file `last` comes at the very end: if it
+    names the digests of the others, a reader sees all old, all new, or a mixture that it refuses.
+
+    Yields
+    ------
+    Path
+        The temporary folder, beside `folder`. If the block raises, `folder` is left as it was.
+    """
+    final = Path(folder)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    mark = f"{os.getpid()}.{secrets.token_hex(4)}{TEMP_SUFFIX}"
+    temporary = final.parent / f".{final.name}.{mark}"
+    for left in final.parent.glob(f".{glob.escape(final.name)}.*{TEMP_SUFFIX}"):
+        if left.is_dir() and not _alive(left.name.split(".")[-3]):  # of a killed process
+            shutil.rmtree(left, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if not final.exists() or not any(final.iterdir()):
+            temporary.replace(final)
+        else:
+            entries = sorted(temporary.iterdir(), key=lambda entry: (entry.name == last, entry))
+            for entry in entries:
+                old = final / entry.name
+                if old.is_dir() and not old.is_symlink():  # a rename cannot replace a full folder
+                    old.replace(temporary / f".{entry.name}.old")
+                entry.replace(old)
+            _sync_folder(final)
+        _sync_folder(final.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def set_aside(path: str | Path, folder: str | Path) -> Path | None:
+    """Move a damaged file into `folder` under a fresh name; None if another process was faster."""
+    path, folder = Path(path), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{path.name}.{secrets.token_hex(4)}"
+    try:
+        path.replace(target)
+    except FileNotFoundError:
+        return None
+    return target
+
+
+def scratch_array(folder: str | Path, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """A float32 array in a temporary file of `folder`, for results larger than memory should hold.
+
+    The disk space is reserved at once, so a full disk is an error here and never a crash later.
+    The file is removed when the last view of the array is gone, or at the latest at exit; what a
+    killed process leaves behind is found by `stale_parts`.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written or the disk is full.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".features.{os.getpid()}.{secrets.token_hex(4)}{TEMP_SUFFIX}"
+    try:
+        with open(path, "xb") as handle:
+            size = 4 * int(np.prod(shape, dtype=np.int64))
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(handle.fileno(), 0, size)
+            else:
+                handle.truncate(size)
+        array = np.memmap(path, dtype=np.float32, mode="r+", shape=shape)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    # The mapping, not the array: views keep the mapping alive but may outlive the array object.
+    weakref.finalize(array._mmap, _remove_own, path, os.getpid())  # type: ignore[attr-defined]
+    return array
+
+
+def _remove_own(path: Path, pid: int) -> None:
+    """Delete the file unless this is a forked child: the parent may still need it."""
+    if os.getpid() == pid:
+        path.unlink(missing_ok=True)
