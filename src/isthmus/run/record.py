@@ -151,8 +151,12 @@ class Result:
     def predictor(self) -> Predictor:
         """A predictor for new raw rows, without going through a folder."""
         from isthmus.serve.predictor import Predictor
+        from isthmus.serve.schema import schema_of
 
+        like = self._case.source or self._case.labelled
+        assert like is not None
         return Predictor.from_parts(
+            schema=schema_of(like),
             model=self.model,
             backbone=self._features.backbone,
             task=self._case.task,
@@ -226,7 +230,8 @@ def predict_target(part: Part, model: FeatureModel) -> pd.DataFrame:
     """id, prediction and, where there are classes, the confidence of every target row."""
     import pandas as pd
 
-    frame = pd.DataFrame({"id": part.samples.ids})
+    # object: pandas' own text type refuses file names that are not UTF-8
+    frame = pd.DataFrame({"id": pd.Series(part.samples.ids, dtype=object)})
     predicted = model.predict(part.X)
     if model.task == "multilabel":
         names = np.array(model.classes, dtype=object)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.evaluate.intervals import cv_difference, mean_interval
+from isthmus.fit.features import FeatureProcessor
 from isthmus.fit.folds import folds as make_folds
-from isthmus.fit.heads import make_head
+from isthmus.fit.heads import HEADS, make_head
 from isthmus.fit.model import FeatureModel
 from isthmus.run.case import Case
 from isthmus.run.extract import Extracted
@@ -55,16 +56,24 @@ class Choice:
 
 
 def model_factory(case: Case, *, head: str | None, seed: int) -> ModelFactory:
-    """A maker of fresh, unfitted models: standardised features, one head, calibrated.
+    """A maker of fresh, unfitted models: processed features, one head, calibrated.
+
+    Features of a network are scaled to unit length, columns are standardised (docs/log.md has the
+    figures behind that).
 
     Without a name the head is logistic for classes and ridge for numbers.
     """
     name = head or ("ridge" if case.task == "regression" else "logistic")
-    make_head(name, case.task, random_state=seed)  # an unknown name is refused before the work
+    columns = case.target.modality in ("table", "features")
+    kind = HEADS[case.task].get(name)
+    seeded = kind is not None and "random_state" in kind().get_params()
+    params = {"random_state": seed} if seeded else {}
+    make_head(name, case.task, **params)  # an unknown name is refused before the work
 
     def new_model() -> FeatureModel:
         return FeatureModel(
-            head=make_head(name, case.task, random_state=seed),
+            processor=FeatureProcessor(standardize=columns, l2=not columns),
+            head=make_head(name, case.task, **params),
             task=case.task,
             classes=case.classes,
             random_state=seed,

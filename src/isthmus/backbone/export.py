@@ -1,0 +1,120 @@
+"""Layer 2: the torch side of the runtime: freeze a module, run it, write it as ONNX.
+
+Imported only where a network has to be built; a cached ONNX file makes it unnecessary.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isthmus.backbone.weights import digest_state
+from isthmus.errors import BackboneError, need
+from isthmus.types import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+MAX_ONNX = 1_800_000_000  # protobuf holds 2 GB at most; larger models stay in torch
+
+
+def torch_call(module: nn.Module, device: str) -> Callable[..., Array]:
+    """The module run by torch itself: channels_last on a CPU, autocast too on a GPU."""
+    import torch
+
+    module = module.to(device)
+    module = module.to(memory_format=torch.channels_last)
+    cuda = device.startswith("cuda")
+    # bfloat16 needs no loss of range; older cards only have float16.
+    half = torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float16
+    lock = threading.Lock()  # modules may hold state (captured layers) while they run
+
+    def call(*arrays: Array) -> Array:
+        tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays]
+        with lock, torch.inference_mode():
+            if cuda:
+                with torch.autocast("cuda", dtype=half):
+                    output: Tensor = module(*tensors)
+            else:
+                output = module(*tensors)
+            return output.float().cpu().numpy()
+
+    return call
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    """Eval mode, no gradients: dropout is off and BatchNorm uses its stored statistics."""
+    module.eval()
+    module.requires_grad_(False)
+    return module
+
+
+def digests(module: nn.Module) -> dict[str, str]:
+    """SHA-256 of every parameter and buffer."""
+    return {name: digest_state({name: value}) for name, value in module.state_dict().items()}
+
+
+def must_be_unchanged(before: dict[str, str], after: dict[str, str]) -> None:
+    """Frozen means bit-equal: a network that rewrites its statistics gives drifting features."""
+    for name, digest in before.items():
+        if after[name] != digest:
+            raise BackboneError(
+                f"the frozen network changed its buffer {name!r} while it ran",
+                why="features would depend on what was seen before",
+            )
+
+
+def export(
+    module: nn.Module, example: tuple[Array, ...], dynamic: Mapping[int, str] | None
+) -> bytes:
+    """ONNX bytes of a module in eval mode (torch's dynamo exporter)."""
+    import torch
+
+    size = sum(p.numel() * p.element_size() for p in module.parameters())
+    if size > MAX_ONNX:
+        raise BackboneError(f"{size / 1e9:.1f} GB of weights do not fit into one ONNX file")
+    need("onnxscript", extra="image")
+    shapes = None
+    if dynamic:
+        # The same Dim object wherever the same name is used: equal lengths stay tied together.
+        dims = {name: torch.export.Dim(name) for name in dynamic.values()}
+        shapes = tuple(
+            {axis: dims[name] for axis, name in dynamic.items() if axis < array.ndim}
+            for array in example
+        )
+    tensors = tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in example)
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            module,
+            tensors,
+            dynamo=True,
+            dynamic_shapes=shapes,
+            input_names=[f"input_{i}" for i in range(len(example))],
+            output_names=["features"],
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None  # dynamo=True always returns a program
+    return program.model_proto.SerializeToString()
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence the exporter's own chatter (its warnings and two loggers), nothing else."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
