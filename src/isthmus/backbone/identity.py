@@ -30,6 +30,7 @@ class IdentityBackbone:
     modality: Modality = "features"
     batch_size: int = 1024
     recipe: dict[str, Any] = field(default_factory=lambda: {"kind": "features"})
+    worth_storing: bool = False  # copying numbers into the store costs more than it saves
 
     @property
     def fingerprint(self) -> str:
