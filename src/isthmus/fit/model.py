@@ -1,0 +1,399 @@
+"""Layer 5: what every route returns and every bundle saves: processing + head + temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+from scipy.special import expit
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted
+
+from isthmus.errors import BundleError, DataError, UsageError
+from isthmus.fit.base import State, softmax
+from isthmus.fit.calibrate import Temperature
+from isthmus.fit.features import FeatureProcessor, LazyRows
+from isthmus.fit.folds import folds
+from isthmus.fit.heads import head_from_state, make_head
+from isthmus.fit.logistic import LogisticHead
+from isthmus.fit.path import draw_rows
+from isthmus.fit.rows import EXACT_UP_TO
+from isthmus.types import Array, Task
+
+_LAZY_BYTES = 256 << 20  # processed features beyond this are made block by block, in every pass
+_PREDICT_BYTES = 64 << 20
+_REFIT_BELOW = 2000  # up to this many rows the processor is fitted anew in every fold
+_FORMAT = 1
+# What a head chose by cross-validation and must keep while folds are refitted for calibration.
+_CHOSEN = {"C": "C_", "alpha": "alpha_", "n_neighbors": "k_"}
+
+
+class FeatureModel(BaseEstimator):
+    """Features in, names and calibrated probabilities out.
+
+    Parameters
+    ----------
+    processor : FeatureProcessor, optional
+        Fitted on the training rows only; None leaves features as they are.
+    head : head or str, default="logistic"
+        A head, or its name for `make_head`.
+    temperature : Temperature, optional
+        Fitted on held-out logits of the training rows, in grouped folds where groups are given:
+        those of the head's own cross-validation where it has them, else those of `n_splits`
+        refits. Up to 2,000 rows the processor is fitted anew in every fold; beyond that its
+        means and scales come from all training rows, which moves no held-out score.
+        None: no calibration.
+    task : {"classification", "multilabel", "regression"}, default="classification"
+    classes : tuple of str
+        Class names in the order of the probability columns. A class without training rows keeps
+        its column, with probability zero; `unseen_` names it.
+    n_splits : int, default=5
+    random_state : int, default=0
+
+    Attributes
+    ----------
+    processor_, head_, temperature_ : fitted parts, or None
+    unseen_ : tuple of str
+    calibration_ : str
+        How the temperature was found, or why it is 1.
+    """
+
+    def __init__(
+        self,
+        processor: FeatureProcessor | None = None,
+        head: Any = "logistic",
+        temperature: Temperature | None = None,
+        task: Task = "classification",
+        classes: tuple[str, ...] = (),
+        *,
+        n_splits: int = 5,
+        random_state: int = 0,
+    ) -> None:
+        self.processor = processor
+        self.head = head
+        self.temperature = temperature
+        self.task = task
+        self.classes = classes
+        self.n_splits = n_splits
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, *, sample_weight: Any = None, groups: Any = None) -> Self:
+        """Fit processor, head and temperature.
+
+        Parameters
+        ----------
+        X : (n, d) float array or memory map
+        y : (n,) class names (all labelled), (n,) numbers, or (n, k) bool
+        sample_weight, groups : (n,) array-like, optional
+
+        Raises
+        ------
+        DataError
+            Unlabelled rows, names outside `classes`, lengths that differ.
+        UsageError
+            Unknown task or head, or no class names.
+        """
+        target = self._encode(y, len(X))
+        if groups is not None and np.shape(groups) != (len(X),):
+            raise DataError(f"groups of shape {np.shape(groups)} for {len(X)} rows", where="groups")
+        head = make_head(self.head, self.task) if isinstance(self.head, str) else clone(self.head)
+        self.processor_, Z = self._process(X, sample_weight)
+        more = {}
+        self._refits = self._leaks(len(X))
+        if self._refits and _takes_fold_features(head):
+            more["fold_features"] = lambda train: self._as_seen_by(X, sample_weight, train)
+        self.head_ = head.fit(Z, target, sample_weight=sample_weight, groups=groups, **more)
+        self.n_features_in_ = int(X.shape[1] if hasattr(X, "shape") else np.shape(X)[1])
+        present = {int(c) for c in self.head_.classes_} if self.task == "classification" else ()
+        self.unseen_ = tuple(
+            name
+            for i, name in enumerate(self.classes)
+            if self.task == "classification" and i not in present
+        )
+        self.temperature_, self.calibration_ = None, "not asked for"
+        if self.temperature is not None and self.task != "regression":
+            self.temperature_ = clone(self.temperature)
+            self._calibrate(X, target, sample_weight, groups)
+            self.calibration_ = self.temperature_.note_
+        elif self.task == "regression":
+            self.calibration_ = "regression has no probabilities"
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """(n,) object array of names; (n,) float64 for regression; (n, k) bool for multi-label."""
+        check_is_fitted(self)
+        if self.task == "regression":
+            return np.concatenate([self.head_.predict(Z) for Z in self._blocks(X)])
+        z = self.logits(X)
+        if self.task == "multilabel":
+            return z > 0
+        names = np.empty(len(self.classes), dtype=object)
+        names[:] = self.classes
+        return names[self.head_.classes_][z.argmax(axis=1)]
+
+    def predict_proba(self, X: Any) -> Array:
+        """(n, len(classes)) calibrated probabilities, columns in the order of `classes`.
+
+        Raises
+        ------
+        UsageError
+            For regression.
+        """
+        if self.task == "regression":
+            raise UsageError("a regression model has no probabilities", remedy="Use predict")
+        z = self.logits(X)
+        if self.temperature_ is not None:
+            z = self.temperature_.apply(z)
+        if self.task == "multilabel":
+            return expit(z)
+        out = np.zeros((len(z), len(self.classes)))
+        out[:, self.head_.classes_] = softmax(z)
+        return out
+
+    def logits(self, X: Any) -> Array:
+        """(n, columns of the head) logits before the temperature."""
+        check_is_fitted(self)
+        return np.concatenate([self.head_.logits(Z) for Z in self._blocks(X)])
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-ready account of what was chosen and why, for reports."""
+        check_is_fitted(self)
+        head = self.head_
+        if hasattr(head, "heads_"):
+            head = next((h for h in head.heads_ if not isinstance(h, float)), head)
+        chosen = {}
+        for name in ("C_", "C_how_", "alpha_", "alpha_how_", "k_", "k_how_", "shrinkage_"):
+            if hasattr(head, name):
+                chosen[name.rstrip("_")] = getattr(head, name)
+        processor = self.processor_
+        return {
+            "head": type(self.head_).__name__,
+            "chosen": chosen,
+            "temperature": None if self.temperature_ is None else self.temperature_.T_,
+            "calibration": self.calibration_,
+            "unseen_classes": list(self.unseen_),
+            "constant_features": None if processor is None else processor.constant_,
+        }
+
+    def to_state(self) -> State:
+        """Tensors under ``processor.`` and ``head.``, and one JSON dict."""
+        check_is_fitted(self)
+        tensors, head = self.head_.to_state()
+        out = {f"head.{name}": value for name, value in tensors.items()}
+        processor = None
+        if self.processor_ is not None:
+            tensors, processor = self.processor_.to_state()
+            out |= {f"processor.{name}": value for name, value in tensors.items()}
+        return out, {
+            "kind": "FeatureModel",
+            "format": _FORMAT,
+            "task": self.task,
+            "classes": list(self.classes),
+            "unseen": list(self.unseen_),
+            "n_features": self.n_features_in_,
+            "head": head,
+            "processor": processor,
+            "temperature": None if self.temperature_ is None else self.temperature_.to_state()[1],
+            "calibration": self.calibration_,
+        }
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, Array], meta: Mapping[str, Any]) -> FeatureModel:
+        """Read `to_state` back; predictions are bit-identical.
+
+        Raises
+        ------
+        BundleError
+            Another format, or parts that are missing or do not fit together.
+        """
+
+        def under(start: str) -> dict[str, Array]:
+            return {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
+
+        try:
+            if meta["kind"] != "FeatureModel" or meta["format"] != _FORMAT:
+                raise BundleError(f"format {meta['format']!r} of a {meta['kind']!r} is unknown")
+            out = cls(task=meta["task"], classes=tuple(map(str, meta["classes"])))
+            out.unseen_, out.calibration_ = tuple(meta["unseen"]), str(meta["calibration"])
+            out.n_features_in_ = int(meta["n_features"])
+            out.head_ = head_from_state(under("head."), meta["head"])
+            out.processor_ = out.temperature_ = None
+            if meta["processor"] is not None:
+                out.processor_ = FeatureProcessor.from_state(under("processor."), meta["processor"])
+            if meta["temperature"] is not None:
+                out.temperature_ = Temperature.from_state({}, meta["temperature"])
+        except (KeyError, TypeError) as error:
+            raise BundleError("the model's state is incomplete", why=repr(error)) from None
+        width = out.n_features_in_
+        if out.processor_ is not None:
+            if out.processor_.n_features_in_ != width:
+                raise BundleError("processor and model disagree about the number of features")
+            width = out.processor_.n_features_out_
+        if out.head_.n_features_in_ != width:
+            raise BundleError("processor and head disagree about the number of features")
+        if out.task == "classification":
+            codes = np.asarray(out.head_.classes_)
+            if (
+                codes.dtype.kind not in "iu"
+                or not (codes >= 0).all()
+                or codes.max() >= len(out.classes)
+            ):
+                raise BundleError("the head knows classes that the model does not name")
+        out.head, out.processor, out.temperature = out.head_, out.processor_, out.temperature_
+        return out
+
+    def _encode(self, y: Any, n: int) -> Array:
+        """Codes into `classes`, numbers, or bool columns."""
+        if self.task == "regression":
+            values = np.asarray(y, dtype=np.float64)
+            if values.shape != (n,) or not np.isfinite(values).all():
+                raise DataError(f"{n} finite target values are needed", where="y")
+            return values
+        if not len(self.classes):
+            raise UsageError("no class names", remedy="Pass classes=(...) in the wanted order")
+        if self.task == "multilabel":
+            values = np.asarray(y)
+            if values.shape != (n, len(self.classes)):
+                raise DataError(
+                    f"targets of shape {values.shape}",
+                    where="y",
+                    why=f"expected {n} rows of {len(self.classes)} labels",
+                )
+            return values.astype(bool)
+        if self.task != "classification":
+            raise UsageError(f"unknown task {self.task!r}")
+        names = list(y)
+        if len(names) != n:
+            raise DataError(f"{len(names)} labels for {n} rows", where="y")
+        place = {name: i for i, name in enumerate(self.classes)}
+        if len(place) != len(self.classes):
+            raise UsageError("a class name occurs twice", where="classes")
+        unknown = [name for name in names if name not in place]
+        if unknown:
+            missing = sum(name is None for name in unknown)
+            if missing:
+                raise DataError(f"{missing} rows have no label", where="y")
+            raise DataError(
+                f"the label {unknown[0]!r} is not among the classes",
+                where="y",
+                why=f"{len(unknown)} such rows",
+            )
+        return np.array([place[name] for name in names], dtype=np.int64)
+
+    def _process(self, X: Any, sample_weight: Any) -> tuple[FeatureProcessor | None, Any]:
+        """Fitted processor and what the head is fitted on."""
+        if self.processor is None:
+            return None, X
+        processor = clone(self.processor).fit(X, sample_weight=sample_weight)
+        n, size = len(X), 4 * len(X) * processor.n_features_out_
+        plain = isinstance(X, np.ndarray) and X.dtype.kind == "f"
+        if plain and size > _LAZY_BYTES and n > EXACT_UP_TO:
+            return processor, LazyRows(X, processor)
+        return processor, processor.transform(X)
+
+    def _blocks(self, X: Any) -> Iterator[Any]:
+        """Processed rows in parts that fit; at least one part, so that checks always run."""
+        if not hasattr(X, "shape"):
+            X = np.asarray(X)
+        step = max(1, _PREDICT_BYTES // (8 * max(int(np.prod(X.shape[1:])), 1)))
+        rows = X.iloc if hasattr(X, "iloc") else X
+        for start in range(0, max(len(X), 1), step):
+            part = rows[start : start + step] if len(X) > step else X
+            yield part if self.processor_ is None else self.processor_.transform(part)
+
+    def _calibrate(self, X: Any, target: Array, sample_weight: Any, groups: Any) -> None:
+        assert self.temperature_ is not None
+        logits = getattr(self.head_, "oof_logits_", None)
+        seen = getattr(self.head_, "oof_rows_", None)
+        if logits is None or (self._refits and not _takes_fold_features(self.head_)):
+            try:
+                logits, seen = self._held_out(X, target, sample_weight, groups)
+            except DataError as error:
+                self.temperature_.skip(f"no held-out rows: {error.what}")
+                return
+        assert seen is not None
+        if self.task == "classification":
+            truth = np.searchsorted(self.head_.classes_, target[seen])
+        else:
+            truth = target[seen]
+        weights = None if sample_weight is None else np.asarray(sample_weight, float)[seen]
+        self.temperature_.fit(logits[seen], truth, sample_weight=weights)
+
+    def _held_out(
+        self, X: Any, target: Array, sample_weight: Any, groups: Any
+    ) -> tuple[Array, Array]:
+        """Logits of rows by refits that did not see them, hyper-parameters kept."""
+        X = np.asarray(X)
+        n = len(X)
+        weights = np.ones(n) if sample_weight is None else np.asarray(sample_weight, float)
+        codes = target if self.task == "classification" else None
+        some = draw_rows(n, 2 * X.shape[1], codes, groups, self.random_state)
+        kept = np.arange(n) if some is None else some
+        kept = kept[weights[kept] > 0]
+        pairs = folds(
+            target[kept],
+            task=self.task,
+            groups=None if groups is None else np.asarray(groups)[kept],
+            n_splits=self.n_splits,
+            random_state=self.random_state,
+        )
+        head = self._frozen_head()
+        width = target.shape[1] if self.task == "multilabel" else len(self.head_.classes_)
+        logits = np.zeros((n, width), dtype=np.float32)
+        seen = np.zeros(n, dtype=bool)
+        for train, test in pairs:
+            train, test = kept[train], kept[test]
+            if self.task == "classification":
+                known = np.unique(target[train])
+                test = test[np.isin(target[test], known)]
+                if len(known) < 2 or not len(test):
+                    continue
+            Z, T = X[train], X[test]
+            if self.processor is not None:
+                step = clone(self.processor).fit(Z, sample_weight=weights[train])
+                Z, T = step.transform(Z), step.transform(T)
+            fitted = clone(head).fit(Z, target[train], sample_weight=weights[train])
+            z = fitted.logits(T)
+            if self.task == "classification":
+                # A class that this part did not know: no chance, without infinities.
+                full = np.repeat(z.min(axis=1, keepdims=True) - 20.0, width, axis=1)
+                full[:, np.searchsorted(self.head_.classes_, fitted.classes_)] = z
+                z = full
+            logits[test], seen[test] = z, True
+        if not seen.any():
+            raise DataError("no row's class is known to a fold that leaves it out")
+        return logits, seen
+
+    def _leaks(self, n: int) -> bool:
+        """Would held-out rows feel that the processor has seen them?
+
+        A standard deviation over 20 rows notices each of them; over thousands it does not.
+        """
+        p = self.processor
+        stateful = p is not None and (p.standardize or p.pca is not None or p.whiten)
+        return stateful and n <= _REFIT_BELOW
+
+    def _as_seen_by(self, X: Any, sample_weight: Any, train: Array) -> Array:
+        """All rows, processed by what the training rows alone say."""
+        X = np.asarray(X)
+        weights = None if sample_weight is None else np.asarray(sample_weight, float)[train]
+        return clone(self.processor).fit(X[train], sample_weight=weights).transform(X)
+
+    def _frozen_head(self) -> Any:
+        """The head's parameters with what it chose filled in."""
+        head = clone(self.head_)
+        inner, fitted = head, self.head_
+        if hasattr(fitted, "heads_"):
+            fitted = next((h for h in fitted.heads_ if not isinstance(h, float)), None)
+            inner = head.estimator
+        for name, attribute in _CHOSEN.items():
+            if inner is not None and name in inner.get_params() and hasattr(fitted, attribute):
+                inner.set_params(**{name: getattr(fitted, attribute)})
+        return head
+
+
+def _takes_fold_features(head: Any) -> bool:
+    """The heads that choose their penalty on folds of their own."""
+    inner = getattr(head, "estimator", head)
+    return inner is None or (isinstance(inner, LogisticHead))
