@@ -63,6 +63,8 @@ def call(command: str) -> tuple[int, str]:
 def test_every_command_of_the_readme_runs(name, workplace, tmp_path, monkeypatch):
     shutil.copytree(workplace, tmp_path / "w")
     monkeypatch.chdir(tmp_path / "w")
+    # a cache of its own: `isthmus cache verify` would report what other tests damage on purpose
+    monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path / "cache"))
     seen = commands(name)
     assert len(seen) >= 10
     for number, command in enumerate(seen):

@@ -152,7 +152,7 @@ def test_a_small_budget_samples_the_source_and_says_so(tmp_path):
         (["--target", str(SIGNS), "--shots", "0"], 2, "--shots"),
         (["--target", str(SIGNS), "--time", "soon"], 2, "duration"),
         (
-            ["--target", str(SIGNS), "--label", "x", "--backbone", "timm:resnett50"],
+            ["--target", str(SIGNS), "--backbone", "timm:resnett50"],
             None,
             "resnet50",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -135,6 +136,8 @@ def discover() -> dict[str, type]:
         for value in vars(module).values():
             if (
                 isinstance(value, type)
+                and issubclass(value, BaseEstimator)
+                and not inspect.isabstract(value)
                 and value.__module__ == module.__name__
                 and value.__name__.lower() == wanted
             ):
