@@ -28,6 +28,8 @@ from isthmus.types import Array, Modality
 if TYPE_CHECKING:
     from torch import nn
 
+    from isthmus.backbone.prebuilt import Prebuilt
+
 log = logging.getLogger(__name__)
 
 CODE_VERSION = 1  # raise it whenever the same weights would give other features
@@ -80,6 +82,10 @@ class ImageBackbone:
         Licence of the weights, where known.
     weights_digest : str
         SHA-256 of the weights.
+    prebuilt : Prebuilt, optional
+        The network without torch, for the default.
+    plain : bool
+        Whether the network does the same to every input, so that it may be traced.
 
     Notes
     -----
@@ -97,6 +103,8 @@ class ImageBackbone:
     weights_digest: str = ""
     modality: Modality = "image"
     batch_size: int = 0
+    prebuilt: Prebuilt | None = field(default=None, repr=False)
+    plain: bool = False
 
     def __post_init__(self) -> None:
         recipes.check(self.recipe)
@@ -117,6 +125,8 @@ class ImageBackbone:
             fingerprint=self.fingerprint,
             device=self.device,
             rows=1,
+            prebuilt=self.prebuilt,
+            plain=self.plain,
         )
 
     @property
@@ -180,6 +190,8 @@ def make(
     reference: dict[str, Any],
     licence: str | None = None,
     width: int | None = None,
+    prebuilt: Prebuilt | None = None,
+    plain: bool = False,
 ) -> ImageBackbone:
     """An `ImageBackbone`, with its network built and checked now unless that was done before.
 
@@ -191,6 +203,8 @@ def make(
         Their SHA-256.
     width : int, optional
         Number of features where it is known beforehand; then nothing is built here.
+    prebuilt, plain
+        See `isthmus.backbone.runtime.compile_module`.
     """
     place = resolve_device(device)
     if place != "cpu":
@@ -216,6 +230,8 @@ def make(
         device=place,
         licence=licence,
         weights_digest=weights,
+        prebuilt=prebuilt,
+        plain=plain,
     )
 
 

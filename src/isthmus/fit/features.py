@@ -10,6 +10,7 @@ from sklearn.base import TransformerMixin
 from isthmus.errors import DataError, UsageError
 from isthmus.fit.base import Stateful, check_weights, require_shape, row_blocks
 from isthmus.fit.rows import EXACT_UP_TO, scatter, weighted_mean
+from isthmus.fit.threads import calm
 from isthmus.types import Array
 
 _OVERSAMPLE, _POWER = 16, 4  # randomised range finder (Halko, Martinsson, Tropp 2011)
@@ -64,6 +65,7 @@ class FeatureProcessor(TransformerMixin, Stateful):
         self.l2 = l2
         self.random_state = random_state
 
+    @calm
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> FeatureProcessor:
         """Learn means, scales and components from the training rows.
 

@@ -33,6 +33,7 @@ from isthmus.fit.path import (
 )
 from isthmus.fit.rows import Rows
 from isthmus.fit.solver import Loss
+from isthmus.fit.threads import calm
 from isthmus.types import Array
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class LogisticHead(ClassifierMixin, Stateful):
         self.tol = tol
         self.random_state = random_state
 
+    @calm
     def fit(
         self,
         X: Any,

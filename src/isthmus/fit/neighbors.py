@@ -19,6 +19,7 @@ from isthmus.fit.base import (
     softmax,
 )
 from isthmus.fit.centroid import unit
+from isthmus.fit.threads import calm
 from isthmus.types import Array
 
 CANDIDATES = (1, 3, 5, 9, 15, 25)
@@ -68,6 +69,7 @@ class KNNHead(ClassifierMixin, Stateful):
         self.class_weight = class_weight
         self.random_state = random_state
 
+    @calm
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> KNNHead:
         """Keep the rows; choose k.
 

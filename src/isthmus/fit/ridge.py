@@ -20,6 +20,7 @@ from isthmus.fit.base import (
 from isthmus.fit.calibrate import Temperature
 from isthmus.fit.linear import linear_scores
 from isthmus.fit.ridge_path import fit_ridge
+from isthmus.fit.threads import calm
 from isthmus.types import Array
 
 
@@ -57,6 +58,7 @@ class RidgeRegressorHead(RegressorMixin, Stateful):
         self.alpha = alpha
         self.random_state = random_state
 
+    @calm
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
     ) -> RidgeRegressorHead:
@@ -161,6 +163,7 @@ class RidgeHead(ClassifierMixin, Stateful):
         self.class_weight = class_weight
         self.random_state = random_state
 
+    @calm
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> RidgeHead:
         """Choose alpha, then fit on all rows; arguments as in `LogisticHead.fit`.
 

@@ -1,0 +1,35 @@
+"""Layer 5: small problems on one BLAS thread.
+
+Two BLAS threads wait for each other by spinning. Where another process has a core of its own, a
+logistic path on 500 x 1,280 features took 5.8 to 24 s on two threads and 1.5 s on one; on an idle
+machine the two take the same. Large products keep all threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+SMALL = 2_000_000  # numbers in the features
+
+
+def calm(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """A `fit(self, X, ...)` that uses one BLAS thread where X is small; the caller's limit returns.
+
+    Notes
+    -----
+    The limit is that of the process while the call lasts, as BLAS libraries know no other.
+    """
+
+    @wraps(fit)
+    def fitted(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
+        if np.prod(getattr(X, "shape", ())) > SMALL:
+            return fit(self, X, *args, **kwargs)
+        with threadpool_limits(1, user_api="blas"):
+            return fit(self, X, *args, **kwargs)
+
+    return fitted
