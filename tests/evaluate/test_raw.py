@@ -187,3 +187,25 @@ def test_modalities_do_not_mix():
         raw.transform(samples(["a b"], "text"))
     with pytest.raises(DataError, match="no training row"):
         RawFeatures().fit_transform([samples([b"broken"], "image")])
+
+
+def test_rows_decoded_before_are_not_read_again_and_give_the_same(monkeypatch):
+    from isthmus.data import read
+    from isthmus.evaluate import raw
+
+    images = np.random.default_rng(0).integers(0, 256, (12, 40, 30, 3), dtype=np.uint8)
+    samples = read(images, modality="image")
+    count = []
+    true = raw.pixels
+    monkeypatch.setattr(raw, "pixels", lambda *a, **k: count.append(1) or true(*a, **k))
+    plain, _, _ = raw.RawFeatures().fit_transform([samples])
+    kept = raw.Decoded()
+    count.clear()
+    for rows in (np.arange(8), np.arange(4, 12), np.array([11, 0, 5])):
+        got, _, _ = raw.RawFeatures(decoded=kept).fit_transform([samples.take(rows)])
+        np.testing.assert_array_equal(got, plain[rows])
+    assert len(count) == 12
+    small = raw.Decoded(limit=3 * 3072 * 4)
+    for _ in range(2):
+        raw.RawFeatures(decoded=small).fit_transform([samples])
+    assert small.size >= small.limit and len(small._kept) == 3

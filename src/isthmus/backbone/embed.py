@@ -55,6 +55,8 @@ class Embedded:
         Store files that were found damaged, moved aside and replaced.
     store_error : StoreError or None
         Why the store could not be written; the features are complete nevertheless.
+    notes : tuple of str
+        What a table's encoder found odd: values unseen while fitting, missing or unreadable.
     """
 
     features: Array
@@ -66,6 +68,7 @@ class Embedded:
     audited: int = 0
     damaged: tuple[Damage, ...] = ()
     store_error: StoreError | None = None
+    notes: tuple[str, ...] = ()
 
 
 def embed(
@@ -164,7 +167,10 @@ def _with_width(backbone: Backbone, samples: Samples) -> Backbone:
 
 def _embed_frame(backbone: FrameBackbone, samples: Samples, progress: Progress | None) -> Embedded:
     assert isinstance(samples.items, FrameItems)
-    features = np.asarray(backbone(samples.items.frame), dtype=np.float32)
+    frame = samples.items.frame
+    encode = getattr(backbone, "encode", None)
+    found, notes = encode(frame) if encode is not None else (backbone(frame), ())
+    features = np.asarray(found, dtype=np.float32)
     if features.shape != (len(samples), backbone.num_features):
         raise BackboneError(
             f"the encoder returned an array of shape {features.shape}",
@@ -177,7 +183,11 @@ def _embed_frame(backbone: FrameBackbone, samples: Samples, progress: Progress |
     if progress is not None:
         progress(len(samples), len(samples))
     return Embedded(
-        features if finite.all() else features[rows], rows, problems, computed=len(samples)
+        features if finite.all() else features[rows],
+        rows,
+        problems,
+        computed=len(samples),
+        notes=tuple(notes),
     )
 
 

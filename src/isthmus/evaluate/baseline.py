@@ -14,7 +14,7 @@ from isthmus.data.quarantine import check_bad_share
 from isthmus.data.samples import Problem, Samples
 from isthmus.errors import DataError, UsageError
 from isthmus.evaluate.measure import as_names
-from isthmus.evaluate.raw import RawFeatures
+from isthmus.evaluate.raw import Decoded, RawFeatures
 from isthmus.types import Array, Task
 
 logger = logging.getLogger(__name__)
@@ -149,6 +149,7 @@ def no_transfer(
     max_bad: float = 0.01,
     random_state: int = 0,
     workers: int | None = None,
+    decoded: Decoded | None = None,
 ) -> tuple[Array, Array | None]:
     """Answers of a model that learned from raw features only; arguments as in `raw_answers`.
 
@@ -168,6 +169,7 @@ def no_transfer(
         max_bad=max_bad,
         random_state=random_state,
         workers=workers,
+        decoded=decoded,
     )
     n = len(test)
     if len(found.rows) == n:
@@ -192,6 +194,7 @@ def raw_answers(
     max_bad: float = 0.01,
     random_state: int = 0,
     workers: int | None = None,
+    decoded: Decoded | None = None,
 ) -> RawAnswers:
     """Raw features and the same kind of regularised head, fitted on the same training rows.
 
@@ -214,6 +217,8 @@ def raw_answers(
     random_state : int, default=0
     workers : int, optional
         Decoding threads.
+    decoded : Decoded, optional
+        Rows read by earlier calls, for folds over the same data.
 
     Raises
     ------
@@ -225,7 +230,7 @@ def raw_answers(
     if len(y) != total or total == 0:
         raise DataError(f"{len(y)} labels for {total} training rows", where="y")
     target, order = _targets(y, task, classes)
-    features = RawFeatures(workers=workers)
+    features = RawFeatures(workers=workers, decoded=decoded)
     X, rows, bad = features.fit_transform(parts)
     check_bad_share(bad, total, max_bad=max_bad)
     Z, test_rows, bad_test = features.transform(test)

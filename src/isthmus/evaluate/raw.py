@@ -79,6 +79,33 @@ def _mel_filters() -> Array:
     return np.maximum(0, np.minimum(rising, falling))
 
 
+class Decoded:
+    """Raw rows that were read before, so that folds over the same files decode them once.
+
+    Rows are known by the origin and the name of their data set.
+
+    Parameters
+    ----------
+    limit : int, default=512 MiB
+        Bytes kept; what comes after is read again each time.
+    """
+
+    def __init__(self, limit: int = 512 << 20) -> None:
+        self.limit, self.size = limit, 0
+        self._kept: dict[tuple[str, str], Any] = {}
+
+    def get(self, part: Samples, row: int, read: Callable[[], Any]) -> Any:
+        """The row's value, read if it is not kept; errors are not kept."""
+        key = (part.origin, part.ids[row])
+        if key not in self._kept:
+            value = read()
+            self.size += getattr(value, "nbytes", len(value))
+            if self.size > self.limit:
+                return value
+            self._kept[key] = value
+        return self._kept[key]
+
+
 class RawFeatures:
     """Raw features of a modality, fitted on training rows only.
 
@@ -94,10 +121,12 @@ class RawFeatures:
     ----------
     workers : int, optional
         Threads that decode; default the number of CPUs, 8 at most.
+    decoded : Decoded, optional
+        Rows read by earlier calls on the same data.
     """
 
-    def __init__(self, *, workers: int | None = None) -> None:
-        self.workers = workers
+    def __init__(self, *, workers: int | None = None, decoded: Decoded | None = None) -> None:
+        self.workers, self.decoded = workers, decoded
 
     @property
     def words(self) -> str:
@@ -168,8 +197,12 @@ class RawFeatures:
 
         def read(job: tuple[Samples, int]) -> Any:
             part, row = job
-            try:
+
+            def fresh() -> Any:
                 return reader(part.items[row], where=part.ids[row])
+
+            try:
+                return fresh() if self.decoded is None else self.decoded.get(part, row, fresh)
             except DataError as error:
                 return Problem(
                     error.where or part.ids[row],

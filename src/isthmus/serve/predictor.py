@@ -112,9 +112,9 @@ class Predictor:
         """
         samples = read_unlabelled(data, self.schema, max_bad=max_bad, **reading)
         samples, notes = fit_to_schema(samples, self.schema)
-        for note in notes:
-            logger.warning("%s: %s", samples.origin, note)
         got = self._embed(samples, workers, progress)
+        for note in (*notes, *got.notes):
+            logger.warning("%s: %s", samples.origin, note)
         _check_bad(got.problems, samples, max_bad)
         return self._frame(samples, got)
 
@@ -187,7 +187,7 @@ class Predictor:
             "bad": len(problems),
         }
         result["problems"] = [problem.as_dict() for problem in problems]
-        result["notes"] = [*result.get("notes", ()), *notes]
+        result["notes"] = [*result.get("notes", ()), *notes, *got.notes]
         return result
 
     def verify(self) -> dict[str, Any]:
