@@ -133,3 +133,13 @@ def test_huge_integers_do_not_overflow(tmp_path):
     path = tmp_path / "t.jsonl"
     path.write_text("\n".join(json.dumps({"x": 10**k, "label": k % 2}) for k in range(30)))
     assert read(path).items.frame["x"].iloc[29] == 1e29
+
+
+@pytest.mark.parametrize(
+    "text, why", [("hello", "h.json:1: not JSON"), ("[]", "the list is empty"), ("[1]", "a int")]
+)
+def test_json_without_a_single_row_says_so(tmp_path, text, why):
+    (tmp_path / "h.json").write_text(text)
+    with pytest.raises(DataError, match="no row can be read") as error:
+        read(tmp_path / "h.json")
+    assert why in str(error.value)

@@ -112,7 +112,14 @@ def stack_domains(Xs: Any, ys: Any, Xt: Any, yt: Any = None) -> tuple[Array, Arr
     return X, y, sample_domain, np.concatenate([np.zeros(len(Xs), dtype=bool), labeled])
 
 
-def split_domains(X: Any, y: Any, sample_domain: Any, *, target_labeled: Any = None) -> Domains:
+def split_domains(
+    X: Any,
+    y: Any,
+    sample_domain: Any,
+    *,
+    target_labeled: Any = None,
+    source_needed: bool = True,
+) -> Domains:
     """Stacked arrays -> source and target; the arguments are never modified.
 
     Parameters
@@ -125,6 +132,9 @@ def split_domains(X: Any, y: Any, sample_domain: Any, *, target_labeled: Any = N
         ``>= 0`` source, ``< 0`` target.
     target_labeled : array-like of shape (n,), bool, optional
         Target rows whose label may be used; None = no target row has one.
+    source_needed : bool, default=True
+        False for a method that already holds what it needs of the source (a model, statistics):
+        then there may be no source row.
 
     Returns
     -------
@@ -146,7 +156,8 @@ def split_domains(X: Any, y: Any, sample_domain: Any, *, target_labeled: Any = N
     source = _domain_mask(sample_domain, n)
     if len(y) != n:
         raise DataError(f"{len(y)} labels for {n} rows")
-    _both_sides(int(source.sum()), int(n - source.sum()))
+    if source_needed or source.all():
+        _both_sides(int(source.sum()), int(n - source.sum()))
     marked = np.zeros(n, dtype=bool)
     if target_labeled is not None:
         marked = np.asarray(target_labeled)
@@ -166,6 +177,18 @@ def split_domains(X: Any, y: Any, sample_domain: Any, *, target_labeled: Any = N
         labeled=marked[~source],
         yt=y[marked],
     )
+
+
+def source_domains(sample_domain: Any) -> Array:
+    """(n_s,) ids of the source domains, in the order of `Domains.Xs`: 0, 1, 2, ...
+
+    Raises
+    ------
+    DataError
+        If `sample_domain` is missing or does not hold integers.
+    """
+    domain = np.asarray(sample_domain)
+    return np.array(domain[_domain_mask(sample_domain, domain.size)])
 
 
 def _domain_mask(sample_domain: Any, n: int) -> Array:

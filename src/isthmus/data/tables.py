@@ -179,6 +179,14 @@ def _json(raw: bytes, name: str, options: Options) -> Sheet:
         else:
             rows.append(entry)
             sheet.places.append(place)
+    if not rows:
+        faults = [f"{problem.where}: {problem.reason}" for problem in sheet.problems[:1]]
+        raise DataError(
+            "no row can be read",
+            where=name,
+            why="".join(faults) or "the list is empty",
+            remedy='Write one {"text": ..., "label": ...} a line, or a list of them',
+        )
     sheet.frame = _from_dicts(rows, sheet)
     return sheet
 
