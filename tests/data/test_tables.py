@@ -143,3 +143,11 @@ def test_json_without_a_single_row_says_so(tmp_path, text, why):
     with pytest.raises(DataError, match="no row can be read") as error:
         read(tmp_path / "h.json")
     assert why in str(error.value)
+
+
+def test_numbers_joined_by_an_underscore_are_names(tmp_path):
+    rows = [f"{i // 9}_{i % 9}\t{i * 0.37 - 20}\tthe {i}th film was rather long" for i in range(90)]
+    (tmp_path / "t.txt").write_text("\n".join(rows))
+    found = read(tmp_path / "t.txt")
+    assert found.understood["label"]["value"] == "column_2" and found.task == "regression"
+    assert found.understood["id"]["value"] == "column_1"

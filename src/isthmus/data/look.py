@@ -114,6 +114,8 @@ def distinct(series: pd.Series) -> int:
 
 
 def _numeric(text: Any) -> bool:
+    if "_" in text:  # Python reads 1_2 as 12; a file means two parts of a name
+        return False
     try:
         float(text.strip().replace(",", ".", 1))
     except ValueError:

@@ -285,8 +285,9 @@ def _draw(
     picked[own[drawn.rows]] = True
     rest = rows.take(~picked)
     sealed = rest.take(rest.labelled) if rest.labelled.any() else None
+    each = "" if rows.task == "regression" else f"{shots} a class, "
     notes.append(
-        f"{int(picked.sum())} target rows were drawn as labelled ({shots} a class, seed {seed}); "
+        f"{int(picked.sum())} target rows were drawn as labelled ({each}seed {seed}); "
         f"the labels of the other {int(rest.labelled.sum())} are sealed for the final score."
     )
     notes.extend(drawn.notes)
