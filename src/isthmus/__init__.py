@@ -13,6 +13,9 @@ _LAZY = {
     "load_backbone": "isthmus.backbone",
     "embed": "isthmus.backbone",
     "transfer": "isthmus.transfer",
+    "diagnose": "isthmus.run.diagnosis",
+    "DomainAdaptedClassifier": "isthmus.fit.estimator",
+    "DomainAdaptedRegressor": "isthmus.fit.estimator",
     "load": "isthmus.serve",
     "IsthmusError": "isthmus.errors",
 }
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from isthmus.backbone import load_backbone as load_backbone
     from isthmus.data import read as read
     from isthmus.errors import IsthmusError as IsthmusError
+    from isthmus.fit.estimator import DomainAdaptedClassifier as DomainAdaptedClassifier
+    from isthmus.fit.estimator import DomainAdaptedRegressor as DomainAdaptedRegressor
+    from isthmus.run.diagnosis import diagnose as diagnose
     from isthmus.serve import load as load
     from isthmus.transfer import transfer as transfer
 

@@ -20,6 +20,7 @@ from isthmus.run.extract import extract
 from isthmus.run.proof import prove
 from isthmus.run.record import Result, call_digest, claim_folder, mark_running
 from isthmus.run.standings import choose, model_factory
+from isthmus.select.methods import method_routes, names, wanted
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def transfer(
     pooling: str | None = None,
     allow_license: bool = False,
     head: str | None = None,
+    method: Any = None,
     time: float | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -73,6 +75,11 @@ def transfer(
     head : str, optional
         ``logistic``, ``ridge``, ``nearest-mean`` or ``knn``; by default logistic, and ridge for
         regression.
+    method : str, method object, or list of these, optional
+        Domain adaptation methods to offer as routes beside the others, by hand: ``"coral"``,
+        ``["coral", "kmm"]``, ``CORAL(reg=0.1)``, or ``"all"`` that apply. With labelled target
+        rows one serves if it beats the other routes; without, a single one that was named serves
+        unproven, and the verdict says so.
     time : float, optional
         Budget in seconds. The source is sampled and routes are left unscored where it ends; the
         result says so. Without it every row and route is used, and the run is repeatable.
@@ -105,7 +112,16 @@ def transfer(
     start = clock.monotonic()
     bad = 0.01 if max_bad is None else max_bad
     options = {name: value for name, value in reading.items() if value is not None}
-    settings = dict(shots=shots, head=head, seed=seed, time=time, max_bad=bad, **options)
+    asked = wanted(method, seed=seed)
+    settings = dict(
+        shots=shots,
+        head=head,
+        method=names(asked.methods) or None,
+        seed=seed,
+        time=time,
+        max_bad=bad,
+        **options,
+    )
     folder = claim_folder(out, call, overwrite=overwrite)
     case = pose(
         source,
@@ -118,6 +134,12 @@ def transfer(
         seed=seed,
         options={**options, "max_bad": bad},
         say=say,
+    )
+    methods, left_out = method_routes(
+        asked,
+        task=case.task,
+        source=case.source is not None,
+        labelled=case.labelled is not None,
     )
     model = load_backbone(
         backbone,
@@ -140,7 +162,12 @@ def transfer(
     )
     new_model = model_factory(case, head=head, seed=seed)
     choice = choose(
-        case, features, new_model, seed=seed, deadline=None if time is None else start + time
+        case,
+        features,
+        new_model,
+        seed=seed,
+        methods=methods,
+        deadline=None if time is None else start + time,
     )
     proof = prove(case, features, choice, head=head, seed=seed)
     result = Result.build(
@@ -151,6 +178,7 @@ def transfer(
         settings=settings,
         call=call_digest(call),
         seconds=clock.monotonic() - start,
+        notes=left_out,
     )
     if folder is not None:
         result.save(folder)

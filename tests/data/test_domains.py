@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from isthmus.data.domains import split_domains, stack_domains
+from isthmus.data.domains import source_domains, split_domains, stack_domains
 from isthmus.errors import DataError
 
 
@@ -161,3 +161,21 @@ def test_other_refusals_when_splitting():
 def test_stacking_that_is_refused(arguments, words):
     with pytest.raises(DataError, match=words):
         stack_domains(*arguments)
+
+
+def test_a_method_that_holds_the_source_needs_no_source_rows():
+    X, y, domain = np.zeros((3, 2)), np.arange(3), np.full(3, -1)
+    with pytest.raises(DataError, match="source rows"):
+        split_domains(X, y, domain)
+    parts = split_domains(X, y, domain, source_needed=False)
+    assert parts.Xs.shape == (0, 2) and len(parts.ys) == 0 and len(parts.Xt) == 3
+    for bad in (np.zeros(3, dtype=int), np.zeros(0, dtype=int)):  # no target row is never fine
+        with pytest.raises(DataError, match="target rows"):
+            split_domains(X[: len(bad)], y[: len(bad)], bad, source_needed=False)
+
+
+def test_source_domains_are_the_ids_in_the_order_of_the_source_rows():
+    domain = np.array([2, -1, 0, 0, -3, 7])
+    np.testing.assert_array_equal(source_domains(domain), [2, 0, 0, 7])
+    with pytest.raises(DataError, match="missing"):
+        source_domains(None)

@@ -177,3 +177,11 @@ def test_the_module_stays_callable_after_it_is_imported():
     import isthmus.transfer
 
     assert callable(isthmus.transfer)
+
+
+def test_a_budget_that_the_target_uses_up_still_leaves_a_source():
+    """Without any source row there is no model; the least that is taken is said."""
+    result = transfer(blobs(900), blobs(150, seed=1)[0], test=blobs(90, seed=2), time=1e-6)
+    assert result.results["proof"]["metrics"]["accuracy"]["value"] > 0.9
+    (note,) = [n for n in result.results["notes"] if "time budget" in n]
+    assert "exceeded for 200 of 900 source rows" in note

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isthmus.select.guard import Standing, decide
+from isthmus.select.guard import Standing, admit, decide
 from isthmus.types import Interval
 
 
@@ -80,3 +80,77 @@ def test_failed_routes_never_serve():
         decide(
             [Standing("pooled", "failed", "singular"), Standing("target-only", "refused", "none")]
         )
+
+
+# -- methods named by hand ---------------------------------------------------------------------
+
+
+def method(route, value=None, gap=None, status="scored", reason=""):
+    """A method's line: its score, and its difference to the route that would serve."""
+    if value is None:
+        return Standing(route, status, reason, by_hand=True)
+    over = None if gap is None else Interval(*gap)
+    score = Interval(value, value - 0.05, value + 0.05)
+    return Standing(route, status, reason, score, by_hand=True, over_chosen=over)
+
+
+def without_labels():
+    return decide([Standing("source-only", "unscored", "no labelled target rows")])
+
+
+def with_labels():
+    return decide([TARGET, scored("pooled", 0.90, (0.10, 0.02, 0.18))])
+
+
+def test_one_method_without_labels_serves_and_the_sentence_says_by_hand():
+    verdict = admit(without_labels(), [method("coral", status="unscored", reason="no labels")])
+    assert verdict.decision == "coral"
+    assert "chosen by hand" in verdict.sentence and "nothing proves" in verdict.sentence
+    assert verdict.evidence == {"rule": "by hand", "instead of": "source-only"}
+
+
+def test_several_methods_without_labels_leave_source_only():
+    verdict = admit(without_labels(), [method(n, status="unscored") for n in ("coral", "kmm")])
+    assert verdict.decision == "source-only"
+    assert "coral, kmm apart from it" in verdict.sentence and "Name one method" in verdict.reason
+    verdict = admit(without_labels(), [method(n, status="unscored") for n in "abcd"])
+    assert "4 methods apart from it" in verdict.sentence
+
+
+def test_of_two_named_the_one_that_did_not_fail_was_still_not_named_alone():
+    failed = method("kmm", status="failed", reason="singular")
+    verdict = admit(without_labels(), [method("coral", status="unscored"), failed])
+    assert verdict.decision == "source-only"
+
+
+def test_a_method_that_beats_the_chosen_route_serves():
+    verdict = admit(with_labels(), [method("coral", 0.95, (0.05, 0.01, 0.09))])
+    assert verdict.decision == "coral" and verdict.evidence["rule"] == "method helps"
+    assert "beats pooled by +5.0 points" in verdict.sentence
+
+
+@pytest.mark.parametrize("gap", [(0.05, -0.01, 0.11), (-0.05, -0.09, -0.01), (0.0, 0.0, 0.0)])
+def test_a_method_that_is_not_proven_better_does_not_serve_even_alone(gap):
+    verdict = admit(with_labels(), [method("coral", 0.9 + gap[0], gap)])
+    assert verdict.decision == "pooled"
+    assert "coral is not proven better than pooled" in verdict.sentence
+    assert verdict.sentence.startswith(with_labels().sentence)
+
+
+def test_the_best_of_the_proven_methods_serves_not_the_best_of_all():
+    verdict = admit(
+        with_labels(),
+        [
+            method("kmm", 0.97, (0.07, -0.01, 0.15)),
+            method("coral", 0.94, (0.04, 0.01, 0.07)),
+            method("ulsif", 0.93, (0.03, 0.01, 0.05)),
+            method("kliep", status="failed", reason="x"),
+        ],
+    )
+    assert verdict.decision == "coral" and "level raised for 3 methods" in verdict.reason
+
+
+def test_without_methods_or_with_failed_ones_alone_nothing_changes():
+    assert admit(with_labels(), []) == with_labels()
+    failed = [method("coral", status="failed", reason="x")]
+    assert admit(with_labels(), failed) == with_labels()

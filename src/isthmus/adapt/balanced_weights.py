@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone, is_regressor
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.base import is_regressor
+from sklearn.utils.validation import check_is_fitted
 
-from isthmus.data.domains import split_domains
+from isthmus.adapt.boosting import effective_size
+from isthmus.adapt.few_labels import (
+    EitherKind,
+    class_codes,
+    few_labels,
+    fitted,
+    logistic,
+    stack,
+    takes_weights,
+)
 from isthmus.errors import DataError, UsageError
-from isthmus.types import Array
 
 
-class BalancedWeights(BaseEstimator):
+class BalancedWeights(EitherKind):
     """One estimator on source rows and the few labelled target rows, each side with its share.
 
     ``trade_off * mean target loss + (1 - trade_off) * mean source loss`` (Wu and Dietterich,
@@ -34,12 +42,22 @@ class BalancedWeights(BaseEstimator):
         Mean 1; source rows first.
     effective_sample_size_ : float
         Kish's ``(sum w)^2 / sum w^2``; no weight is clipped.
+    troubles_ : tuple of Trouble
     """
 
+    family: ClassVar[str] = "instance"
+    needs_labels: ClassVar[bool] = True
+    needs_target_labels: ClassVar[bool] = True
+    answers: ClassVar[tuple[str, ...]] = ("classification", "regression")
     numpy_only = "the estimator is scikit-learn's"
 
     def __init__(self, estimator: Any = None, *, trade_off: float = 0.5) -> None:
         self.estimator, self.trade_off = estimator, trade_off
+
+    def served(self) -> Any:
+        """What alone predicts new target rows: the fitted estimator."""
+        check_is_fitted(self)
+        return self.estimator_
 
     def fit(
         self, X: Any, y: Any, *, sample_domain: Any = None, target_labeled: Any = None
@@ -64,47 +82,27 @@ class BalancedWeights(BaseEstimator):
         """
         if not 0 <= self.trade_off <= 1:
             raise UsageError(f"trade_off={self.trade_off}", why="0 <= trade_off <= 1 is needed")
-        parts = split_domains(X, y, sample_domain, target_labeled=target_labeled)
-        if not parts.labeled.any():
-            raise DataError(
-                f"none of {len(parts.Xt)} target rows is labelled",
-                where="BalancedWeights",
-                remedy="Pass target_labeled, or use a method for unlabelled targets",
-            )
-        self.estimator_ = clone(self.estimator) if self.estimator is not None else _default()
-        if not has_fit_parameter(self.estimator_, "sample_weight"):
-            raise UsageError(f"{type(self.estimator_).__name__} takes no sample_weight")
-        ns, nt = len(parts.Xs), int(parts.labeled.sum())
+        who = "BalancedWeights"
+        size = int(np.prod(np.shape(X)))
+        base = self.estimator if self.estimator is not None else logistic(size)
+        takes_weights(base, who)
+        values = is_regressor(base)
+        given = few_labels(X, y, sample_domain, target_labeled, who=who, values=values)
+        if not values:
+            class_codes(given, who)
+        ns, nt = len(given.ys), len(given.yk)
         weights = np.repeat([(1 - self.trade_off) / ns, self.trade_off / nt], [ns, nt]) * (ns + nt)
-        rows = np.concatenate([parts.Xs, parts.Xt[parts.labeled]])
-        labels = np.concatenate([parts.ys, parts.yt])
+        rows, labels = stack(given.Xs, given.Xk), np.concatenate([given.ys, given.yk])
         used = weights > 0  # scikit-learn would still see the classes of rows without weight
-        self.estimator_.fit(rows[used], labels[used], sample_weight=weights[used])
-        self.sample_weight_ = weights
-        self.effective_sample_size_ = float(weights.sum() ** 2 / (weights**2).sum())
+        if not values and len(set(labels[used].tolist())) < 2:
+            raise DataError(
+                f"the rows with weight have the one class {labels[used][0]!r}",
+                where=who,
+                remedy="Use a trade_off between 0 and 1",
+            )
+        self.estimator_, self.troubles_ = fitted(base, rows[used], labels[used], weights[used])
+        self.sample_weight_, self.effective_sample_size_ = weights, effective_size(weights)
         self.n_features_in_ = rows.shape[1]
-        if not is_regressor(self.estimator_):
+        if not values:
             self.classes_ = self.estimator_.classes_
         return self
-
-    def predict(self, X: Any) -> Array:
-        """Predictions for target rows."""
-        check_is_fitted(self)
-        return np.asarray(self.estimator_.predict(X))
-
-    def predict_proba(self, X: Any) -> Array:
-        """(n, k) probabilities, where the estimator gives them."""
-        check_is_fitted(self)
-        return np.asarray(self.estimator_.predict_proba(X))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        kind = self.estimator.__sklearn_tags__() if self.estimator is not None else None
-        tags.estimator_type = "classifier" if kind is None else kind.estimator_type
-        return tags
-
-
-def _default() -> Any:
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(max_iter=1000)

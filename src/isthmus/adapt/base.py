@@ -24,13 +24,21 @@ class Adapter(BaseEstimator, ABC):
     Class attributes
     ----------------
     needs_labels : bool
-        Whether source labels are used (they are always passed).
+        Whether source labels are used; where not, they may be None.
     family : str
         ``instance``, ``feature``, ``transport``, ``label-shift``, ``relation`` or ``model``.
+    extra : str or None
+        The extra of this package that brings a library the method needs.
+
+    Estimators in this folder have the same attributes, and ``needs_target_labels`` where they
+    need labelled target rows. One whose fitted form can be saved has ``served()``: a head that was
+    given as its `estimator`, or a frozen dataclass of this package that gives the scores of the
+    classes (n, K) in the order of `classes_`, or the values (n,), of new target rows.
     """
 
     needs_labels: ClassVar[bool] = False
     family: ClassVar[str] = "feature"
+    extra: ClassVar[str | None] = None
 
     @abstractmethod
     def adapt(self, Xs: Any, ys: Any, Xt: Any) -> Adaptation:
@@ -115,7 +123,17 @@ def check_domains(Xs: Any, ys: Any, Xt: Any, *, labels: bool = False, who: str =
     if labels:
         if y is None:
             raise DataError("the method needs source labels", where=who)
-        classes, codes = np.unique(y, return_inverse=True)
+        try:
+            classes, codes = np.unique(y, return_inverse=True)
+        except TypeError:  # None among names, or numbers and names
+            kinds = ", ".join(sorted({type(value).__name__ for value in y}))
+            raise DataError(
+                f"source labels of several types ({kinds})",
+                where=who,
+                remedy="Give every source row a label of one type",
+            ) from None
+        if classes.dtype.kind == "f" and np.isnan(classes).any():
+            raise DataError("a source label is NaN", where=who)
     empty = np.empty(0)
     return Checked(
         xp, Xs, Xt, y, empty if classes is None else classes, empty if codes is None else codes
@@ -146,7 +164,7 @@ def discover() -> dict[str, type]:
 
 
 def find(name: str) -> type:
-    """The class of a method by the name of its file.
+    """The class of a method by the name of its file: ``linear-monge``, ``linear_monge``.
 
     Raises
     ------
@@ -156,11 +174,12 @@ def find(name: str) -> type:
     import difflib
 
     known = discover()
-    key = name.lower().replace("-", "_")
-    if key in known:
-        return known[key]
-    near = difflib.get_close_matches(key, known, n=3)
+    squeezed = {key.replace("_", ""): key for key in known}
+    wanted = "".join(c for c in name.lower() if c.isalnum())
+    if wanted in squeezed:
+        return known[squeezed[wanted]]
+    near = [squeezed[key].replace("_", "-") for key in difflib.get_close_matches(wanted, squeezed)]
     raise UsageError(
         f"no method {name!r}",
-        remedy=f"Did you mean {', '.join(near)}?" if near else "See `isthmus methods`",
+        remedy=f"Did you mean {' or '.join(near)}?" if near else "See `isthmus methods`",
     )

@@ -56,6 +56,7 @@ class ClassRegularizedTransport(Adapter):
     """
 
     family = "transport"
+    extra = "transport"
     needs_labels = True
 
     def __init__(

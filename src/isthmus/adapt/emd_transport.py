@@ -39,6 +39,7 @@ class EMDTransport(Adapter):
     """
 
     family = "transport"
+    extra = "transport"
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -61,6 +61,10 @@ class JDOT(ClassifierMixin, BaseEstimator):
     NumPy only: the estimator is scikit-learn's. Labelled target rows keep their label.
     """
 
+    family: ClassVar[str] = "transport"
+    needs_labels: ClassVar[bool] = True
+    extra: ClassVar[str] = "transport"
+
     def __init__(
         self,
         estimator: Any = None,
@@ -117,6 +121,13 @@ class JDOT(ClassifierMixin, BaseEstimator):
             fixed = known[rows] >= 0
             moved[fixed] = hot[known[rows][fixed]]
             at, label = np.nonzero(moved > 1e-6)
+            if len(np.unique(label)) < 2:
+                raise DataError(
+                    f"every target row was given the one class {self.classes_[label[0]]!r}",
+                    where="JDOT",
+                    why="a classifier needs two",
+                    remedy="Give more target rows",
+                )
             model.fit(given.Xt[rows][at], self.classes_[label], sample_weight=moved[at, label])
 
         def loss(rows: Array) -> Array:
@@ -148,6 +159,11 @@ class JDOT(ClassifierMixin, BaseEstimator):
         self.estimator_, self.shares_ = model, found.moved
         self.troubles_, self.info_ = found.troubles, found.info
         return self
+
+    def served(self) -> Any:
+        """What alone predicts new target rows: the fitted estimator."""
+        check_is_fitted(self)
+        return self.estimator_
 
     def predict_proba(self, X: Any) -> Array:
         """(n, n_classes) for target rows, columns as in `classes_`."""

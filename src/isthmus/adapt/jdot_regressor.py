@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
@@ -42,6 +42,10 @@ class JDOTRegressor(RegressorMixin, BaseEstimator):
     -----
     NumPy only: the estimator is scikit-learn's. Labelled target rows keep their value.
     """
+
+    family: ClassVar[str] = "transport"
+    needs_labels: ClassVar[bool] = True
+    extra: ClassVar[str] = "transport"
 
     def __init__(
         self,
@@ -125,6 +129,11 @@ class JDOTRegressor(RegressorMixin, BaseEstimator):
         self.values_ = found.moved[:, 0] if flat else found.moved
         self.troubles_, self.info_ = found.troubles, found.info
         return self
+
+    def served(self) -> Any:
+        """What alone predicts new target rows: the fitted estimator."""
+        check_is_fitted(self)
+        return self.estimator_
 
     def predict(self, X: Any) -> Array:
         """Value of each target row."""

@@ -32,6 +32,7 @@ class LinearMonge(Adapter):
     """
 
     family = "transport"
+    extra = "transport"
 
     def __init__(self, reg: float = 1e-3) -> None:
         self.reg = reg

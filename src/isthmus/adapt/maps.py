@@ -26,3 +26,23 @@ class Affine:
         if self.matrix is not None:
             out = out @ self.matrix
         return out if self.offset is None else out + self.offset
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """``then(rows * scale)``: one number for all features, then a map (None: no further one).
+
+    Parameters
+    ----------
+    scale : array of shape (1,)
+        Its dtype decides the precision of what follows.
+    then : callable, optional
+        A frozen dataclass of this package.
+    """
+
+    scale: Any
+    then: Any = None
+
+    def __call__(self, rows: Any) -> Any:
+        out = rows * self.scale
+        return out if self.then is None else self.then(out)

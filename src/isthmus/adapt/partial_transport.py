@@ -42,6 +42,7 @@ class PartialTransport(Adapter):
     """
 
     family = "transport"
+    extra = "transport"
 
     def __init__(
         self,

@@ -39,6 +39,7 @@ class SinkhornTransport(Adapter):
     """
 
     family = "transport"
+    extra = "transport"
 
     def __init__(
         self,

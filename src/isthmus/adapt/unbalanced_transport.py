@@ -44,6 +44,7 @@ class UnbalancedTransport(Adapter):
     """
 
     family = "transport"
+    extra = "transport"
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -23,6 +23,9 @@ class UnlikeSpacesClassifier(ClassifierMixin, BaseEstimator):
     Finished; a method passes its matching function to `_carry_labels`.
     """
 
+    family: ClassVar[str] = "relation"
+    needs_labels: ClassVar[bool] = True
+    extra: ClassVar[str] = "transport"
     unlike_spaces = True
 
     def _carry_labels(

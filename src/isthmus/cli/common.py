@@ -50,3 +50,19 @@ def reading_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_READING):
         function = option(function)
     return function
+
+
+_BACKBONE = [
+    click.option("--backbone", metavar="B", help="Pretrained model, e.g. timm:resnet50."),
+    click.option("--weights", metavar="FILE", help="Local weights of the backbone."),
+    click.option("--layer", help="Take the features at this layer of the backbone."),
+    click.option("--pooling", help="How features are pooled (mean, max, cls, ...)."),
+    click.option("--allow-license", is_flag=True, help="Accept weights of a restrictive licence."),
+]
+
+
+def backbone_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Which pretrained model makes the features, and how."""
+    for option in reversed(_BACKBONE):
+        function = option(function)
+    return function

@@ -18,6 +18,9 @@ COMMANDS = {
     "predict": "Predict files or rows with a saved model.",
     "evaluate": "Score a saved model on labelled data, with intervals.",
     "verify": "Replay a saved model's sample inputs and check every digest.",
+    "diagnose": "Say how far apart two domains are, and in which way.",
+    "rank": "Rank backbones, or sources, by how well they suit a target.",
+    "methods": "List the domain adaptation methods: what they assume, cost and need.",
     "read": "Show what would be understood of a data set, and change nothing.",
     "cache": "Look at, verify or prune the feature store.",
 }

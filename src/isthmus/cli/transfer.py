@@ -52,6 +52,12 @@ class Shots(click.ParamType):
 @click.option("--pooling", help="How features are pooled (mean, max, cls, ...).")
 @click.option("--allow-license", is_flag=True, help="Accept weights with a restrictive licence.")
 @click.option("--head", help="logistic, ridge, nearest-mean or knn. [default: by the task]")
+@click.option(
+    "--method",
+    metavar="NAME",
+    multiple=True,
+    help="Offer a domain adaptation method as a route; repeatable; 'all'. See isthmus methods.",
+)
 @click.option("--time", "time_budget", type=Seconds(), help="Time budget, e.g. 5m.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", metavar="DIR", help="Where the model and the results go.")
@@ -59,7 +65,13 @@ class Shots(click.ParamType):
 @click.option("--no-cache", is_flag=True, help="Neither read nor fill the feature store.")
 @reading_options
 @format_option
-def command(fmt: str, out: str | None, time_budget: float | None, **given: Any) -> None:
+def command(
+    fmt: str,
+    out: str | None,
+    time_budget: float | None,
+    method: tuple[str, ...],
+    **given: Any,
+) -> None:
     """Carry labels from a source to a target and say by how much it helped.
 
     \b
@@ -67,6 +79,7 @@ def command(fmt: str, out: str | None, time_budget: float | None, **given: Any) 
       isthmus transfer --target photos/ --shots 5 --out run        few target labels only
       isthmus transfer --source S --target T --out run             source + unlabelled target
       isthmus transfer --source S --target T --target-labels F     both
+      isthmus transfer --source S --target T --method coral        a method chosen by hand
     """
     from isthmus.cli.progress import bars
     from isthmus.transfer import transfer
@@ -76,6 +89,7 @@ def command(fmt: str, out: str | None, time_budget: float | None, **given: Any) 
         result = transfer(
             out=out,
             time=time_budget,
+            method=list(method) or None,
             say=(lambda text: None) if quiet else progress.say,
             progress=progress.update,
             **given,

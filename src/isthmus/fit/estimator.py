@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone, is_classifier
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from isthmus.data.domains import split_domains
-from isthmus.errors import UsageError
+from isthmus.data.domains import Domains, split_domains
+from isthmus.errors import DataError, UsageError
+from isthmus.fit.foreign import adapt_foreign, is_foreign
 from isthmus.types import Adaptation, Array, Prior
 
 
@@ -62,9 +63,11 @@ class _DomainAdapted(BaseEstimator):
         if self.adapter is None:
             self.adaptation_ = Adaptation(parts.Xs)
         else:
-            self.adaptation_ = clone(self.adapter).adapt(parts.Xs, parts.ys, parts.Xt)
+            self.adaptation_ = self._adapted(parts)
         rows, labels, weights = self.adaptation_.Xs, parts.ys, self.adaptation_.weights
-        if parts.labeled.any():
+        if self.adaptation_.labels is not None:
+            rows, labels, weights = self._propagated(parts)
+        elif parts.labeled.any():
             known = self.adaptation_.map_target(parts.Xt[parts.labeled])
             rows, labels = np.concatenate([rows, known]), np.concatenate([labels, parts.yt])
             if weights is not None:
@@ -80,6 +83,27 @@ class _DomainAdapted(BaseEstimator):
         else:
             self.estimator_.fit(rows, labels, sample_weight=np.asarray(weights))
         return self._fitted()
+
+    def _adapted(self, parts: Domains) -> Adaptation:
+        if is_foreign(self.adapter):
+            adapter = clone(self.adapter, safe=False)
+            return adapt_foreign(adapter, parts.Xs, parts.ys, parts.Xt, classes=is_classifier(self))
+        found: Adaptation = clone(self.adapter).adapt(parts.Xs, parts.ys, parts.Xt)
+        return found
+
+    def _propagated(self, parts: Domains) -> tuple[Array, Array, None]:
+        """Target rows under the labels that the method gave them; known labels stand."""
+        labels = np.array(self.adaptation_.labels)
+        if parts.labeled.any():
+            labels = labels.astype(np.result_type(labels, parts.yt))
+            labels[parts.labeled] = parts.yt
+        if is_classifier(self) and len(np.unique(labels)) < 2:
+            raise DataError(
+                f"every target row received the label {labels[0]!r}",
+                where=type(self.adapter).__name__,
+                remedy="Use another adapter, or label a few target rows",
+            )
+        return np.asarray(self.adaptation_.map_target(parts.Xt)), labels, None
 
     def predict(self, X: Any) -> Array:
         """Predictions for target rows."""
@@ -102,7 +126,7 @@ class DomainAdaptedClassifier(ClassifierMixin, _DomainAdapted):
     Parameters
     ----------
     adapter : Adapter, optional
-        None is the source-only baseline.
+        None is the source-only baseline. Adapters of skada work as they are.
     estimator : classifier, optional
         Default: logistic regression.
 

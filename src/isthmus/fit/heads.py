@@ -12,6 +12,7 @@ from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.multilabel import MultiLabelHead
 from isthmus.fit.neighbors import KNNHead
 from isthmus.fit.ridge import RidgeHead, RidgeRegressorHead
+from isthmus.fit.scores import ScoreHead
 from isthmus.types import Array, Task
 
 _CLASSIFIERS: dict[str, type[Any]] = {
@@ -26,7 +27,8 @@ HEADS: dict[str, dict[str, type[Any]]] = {
     "regression": {"ridge": RidgeRegressorHead},
 }
 _KINDS: dict[str, Any] = {
-    kind.__name__: kind for kind in (*_CLASSIFIERS.values(), RidgeRegressorHead, MultiLabelHead)
+    kind.__name__: kind
+    for kind in (*_CLASSIFIERS.values(), RidgeRegressorHead, MultiLabelHead, ScoreHead)
 }
 
 

@@ -13,10 +13,12 @@ from sklearn.utils.validation import check_is_fitted
 from isthmus.errors import BundleError, DataError, UsageError
 from isthmus.fit.base import State, softmax
 from isthmus.fit.calibrate import Temperature
+from isthmus.fit.encode import encode_targets
 from isthmus.fit.features import FeatureProcessor, LazyRows
 from isthmus.fit.folds import folds
 from isthmus.fit.heads import head_from_state, make_head
 from isthmus.fit.logistic import LogisticHead
+from isthmus.fit.mapped import Mapped, front_from_state
 from isthmus.fit.path import draw_rows
 from isthmus.fit.rows import EXACT_UP_TO
 from isthmus.types import Array, Task
@@ -24,7 +26,7 @@ from isthmus.types import Array, Task
 _LAZY_BYTES = 256 << 20  # processed features beyond this are made block by block, in every pass
 _PREDICT_BYTES = 64 << 20
 _REFIT_BELOW = 2000  # up to this many rows the processor is fitted anew in every fold
-_FORMAT = 1
+_PLAIN, _ADAPTED = 1, 2  # formats: what an older version would misread has the higher number
 # What a head chose by cross-validation and must keep while folds are refitted for calibration.
 _CHOSEN = {"C": "C_", "alpha": "alpha_", "n_neighbors": "k_"}
 
@@ -54,6 +56,9 @@ class FeatureModel(BaseEstimator):
     Attributes
     ----------
     processor_, head_, temperature_ : fitted parts, or None
+        A model for target rows of an adapted domain has a `Mapped` for its processor.
+    log_ratio_ : (K,) float64 or None
+        Added to the tempered logits: log of target over source share of each class of the head.
     unseen_ : tuple of str
     calibration_ : str
         How the temperature was found, or why it is 1.
@@ -94,10 +99,11 @@ class FeatureModel(BaseEstimator):
         UsageError
             Unknown task or head, or no class names.
         """
-        target = self._encode(y, len(X))
+        target = encode_targets(y, len(X), task=self.task, classes=self.classes)
         if groups is not None and np.shape(groups) != (len(X),):
             raise DataError(f"groups of shape {np.shape(groups)} for {len(X)} rows", where="groups")
         head = make_head(self.head, self.task) if isinstance(self.head, str) else clone(self.head)
+        self.processor_: Any
         self.processor_, Z = self._process(X, sample_weight)
         more = {}
         self._refits = self._leaks(len(X))
@@ -112,6 +118,7 @@ class FeatureModel(BaseEstimator):
             if self.task == "classification" and i not in present
         )
         self.temperature_, self.calibration_ = None, "not asked for"
+        self.log_ratio_: Array | None = None
         if self.temperature is not None and self.task != "regression":
             self.temperature_ = clone(self.temperature)
             self._calibrate(X, target, sample_weight, groups)
@@ -125,7 +132,7 @@ class FeatureModel(BaseEstimator):
         check_is_fitted(self)
         if self.task == "regression":
             return np.concatenate([self.head_.predict(Z) for Z in self._blocks(X)])
-        z = self.logits(X)
+        z = self.logits(X) if self.log_ratio_ is None else self._corrected(X)
         if self.task == "multilabel":
             return z > 0
         names = np.empty(len(self.classes), dtype=object)
@@ -142,9 +149,7 @@ class FeatureModel(BaseEstimator):
         """
         if self.task == "regression":
             raise UsageError("a regression model has no probabilities", remedy="Use predict")
-        z = self.logits(X)
-        if self.temperature_ is not None:
-            z = self.temperature_.apply(z)
+        z = self._corrected(X)
         if self.task == "multilabel":
             return expit(z)
         out = np.zeros((len(z), len(self.classes)))
@@ -155,6 +160,13 @@ class FeatureModel(BaseEstimator):
         """(n, columns of the head) logits before the temperature."""
         check_is_fitted(self)
         return np.concatenate([self.head_.logits(Z) for Z in self._blocks(X)])
+
+    def _corrected(self, X: Any) -> Array:
+        """Logits after the temperature and the correction for other class shares."""
+        z = self.logits(X)
+        if self.temperature_ is not None:
+            z = self.temperature_.apply(z)
+        return z if self.log_ratio_ is None else z + self.log_ratio_
 
     def facts(self) -> dict[str, Any]:
         """JSON-ready account of what was chosen and why, for reports."""
@@ -185,9 +197,12 @@ class FeatureModel(BaseEstimator):
         if self.processor_ is not None:
             tensors, processor = self.processor_.to_state()
             out |= {f"processor.{name}": value for name, value in tensors.items()}
+        adapted = isinstance(self.processor_, Mapped) or self.log_ratio_ is not None
+        if self.log_ratio_ is not None:
+            out["log_ratio"] = self.log_ratio_
         return out, {
             "kind": "FeatureModel",
-            "format": _FORMAT,
+            "format": _ADAPTED if adapted else _PLAIN,
             "task": self.task,
             "classes": list(self.classes),
             "unseen": list(self.unseen_),
@@ -212,15 +227,16 @@ class FeatureModel(BaseEstimator):
             return {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
 
         try:
-            if meta["kind"] != "FeatureModel" or meta["format"] != _FORMAT:
+            if meta["kind"] != "FeatureModel" or meta["format"] not in (_PLAIN, _ADAPTED):
                 raise BundleError(f"format {meta['format']!r} of a {meta['kind']!r} is unknown")
             out = cls(task=meta["task"], classes=tuple(map(str, meta["classes"])))
             out.unseen_, out.calibration_ = tuple(meta["unseen"]), str(meta["calibration"])
             out.n_features_in_ = int(meta["n_features"])
             out.head_ = head_from_state(under("head."), meta["head"])
             out.processor_ = out.temperature_ = None
+            out.log_ratio_ = tensors.get("log_ratio")
             if meta["processor"] is not None:
-                out.processor_ = FeatureProcessor.from_state(under("processor."), meta["processor"])
+                out.processor_ = front_from_state(under("processor."), meta["processor"])
             if meta["temperature"] is not None:
                 out.temperature_ = Temperature.from_state({}, meta["temperature"])
         except (KeyError, TypeError) as error:
@@ -240,46 +256,12 @@ class FeatureModel(BaseEstimator):
                 or codes.max() >= len(out.classes)
             ):
                 raise BundleError("the head knows classes that the model does not name")
+        if out.log_ratio_ is not None:
+            fine = out.task == "classification" and out.log_ratio_.shape == codes.shape
+            if not fine or not np.isfinite(out.log_ratio_).all():
+                raise BundleError("the correction of the class shares does not fit the classes")
         out.head, out.processor, out.temperature = out.head_, out.processor_, out.temperature_
         return out
-
-    def _encode(self, y: Any, n: int) -> Array:
-        """Codes into `classes`, numbers, or bool columns."""
-        if self.task == "regression":
-            values = np.asarray(y, dtype=np.float64)
-            if values.shape != (n,) or not np.isfinite(values).all():
-                raise DataError(f"{n} finite target values are needed", where="y")
-            return values
-        if not len(self.classes):
-            raise UsageError("no class names", remedy="Pass classes=(...) in the wanted order")
-        if self.task == "multilabel":
-            values = np.asarray(y)
-            if values.shape != (n, len(self.classes)):
-                raise DataError(
-                    f"targets of shape {values.shape}",
-                    where="y",
-                    why=f"expected {n} rows of {len(self.classes)} labels",
-                )
-            return values.astype(bool)
-        if self.task != "classification":
-            raise UsageError(f"unknown task {self.task!r}")
-        names = list(y)
-        if len(names) != n:
-            raise DataError(f"{len(names)} labels for {n} rows", where="y")
-        place = {name: i for i, name in enumerate(self.classes)}
-        if len(place) != len(self.classes):
-            raise UsageError("a class name occurs twice", where="classes")
-        unknown = [name for name in names if name not in place]
-        if unknown:
-            missing = sum(name is None for name in unknown)
-            if missing:
-                raise DataError(f"{missing} rows have no label", where="y")
-            raise DataError(
-                f"the label {unknown[0]!r} is not among the classes",
-                where="y",
-                why=f"{len(unknown)} such rows",
-            )
-        return np.array([place[name] for name in names], dtype=np.int64)
 
     def _process(self, X: Any, sample_weight: Any) -> tuple[FeatureProcessor | None, Any]:
         """Fitted processor and what the head is fitted on."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,9 +61,27 @@ class Extracted:
     seen: int
     notes: tuple[str, ...]
 
-    def domains(self, test_is_target: bool = False) -> Domains:
-        """What the routes may see."""
-        return Domains(_labelled(self.source), _labelled(self.labelled), self.target.X)
+    def domains(self, *, whole: bool = False) -> Domains:
+        """What the routes may see.
+
+        Parameters
+        ----------
+        whole : bool, default=False
+            Put the labelled target rows among the target rows as well, for routes that adapt to
+            all of them.
+        """
+        known, Xt = _labelled(self.labelled), self.target.X
+        if known is None or not whole:
+            return Domains(_labelled(self.source), known, Xt)
+        assert self.labelled is not None
+        place = {row_id: i for i, row_id in enumerate(self.target.samples.ids)}
+        found = [place.get(row_id, -1) for row_id in self.labelled.samples.ids]
+        at = np.array(found)
+        # equal ids are not enough: labelled rows of their own may be numbered like the target's
+        if min(found) < 0 or not np.allclose(Xt[at], known.X, rtol=1e-3, atol=1e-5):
+            at = np.arange(len(Xt), len(Xt) + len(known))
+            Xt = np.concatenate([np.asarray(Xt), np.asarray(known.X)])
+        return Domains(_labelled(self.source), replace(known, at=at), Xt)
 
 
 def extract(
@@ -100,6 +120,7 @@ def extract(
             backbone, samples, store=store, workers=workers, deadline=limit, progress=report
         )
         problems.update({(p.where, p.reason): p for p in got.problems})
+        notes.extend(f"{role} rows: {note}" for note in got.notes)
         part = Part(
             samples.take(got.rows), got.features, got.rows, got.hits, got.computed, got.unreached
         )
@@ -120,6 +141,9 @@ def extract(
     )
 
 
+LEAST_SOURCE, LEAST_PER_CLASS = 200, 20  # source rows that are used whatever --time says
+
+
 def _source_part(
     case: Case, run: Any, seed: int, deadline: float | None, notes: list[str]
 ) -> Part | None:
@@ -131,10 +155,22 @@ def _source_part(
     # With a budget the source is taken in a seeded random order, so that what is reached when the
     # time ends is a fair sample of it instead of its first classes.
     order = np.random.default_rng(seed).permutation(len(case.source))
-    part = run("source", case.source.take(order), deadline)
-    if part.unreached:
+    least = min(len(order), max(LEAST_SOURCE, LEAST_PER_CLASS * len(case.classes)))
+    reached: Part | None = None
+    if time.monotonic() < deadline:
+        with suppress(DataError):  # the time ended before the first row
+            reached = run("source", case.source.take(order), deadline)
+    if reached is not None and len(reached.X) >= least:
+        part = reached
+        kept = "The time budget allowed"
+    else:
+        # The target rows took it all; without any source row there would be no model.
+        order = order[:least]
+        part = run("source", case.source.take(order))
+        kept = "The time budget was used up by the target rows and is exceeded for"
+    if part.unreached or len(order) < len(case.source):
         notes.append(
-            f"The time budget allowed {len(part.X)} of {len(case.source)} source rows, "
+            f"{kept} {len(part.X)} of {len(case.source)} source rows, "
             "a random sample; a longer --time uses them all."
         )
     back = np.argsort(order[part.rows], kind="stable")

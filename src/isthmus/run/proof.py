@@ -14,12 +14,13 @@ import numpy as np
 from isthmus.errors import IsthmusError
 from isthmus.evaluate.baseline import majority, no_transfer
 from isthmus.evaluate.metrics import LOWER_IS_BETTER, MAIN_METRIC, as_json, difference, score
+from isthmus.evaluate.raw import Decoded
 from isthmus.fit.folds import folds as make_folds
 from isthmus.run.case import Case
 from isthmus.run.extract import Extracted, Part
 from isthmus.run.standings import N_SPLITS, Choice, model_factory
 from isthmus.select.evidence import can_fold
-from isthmus.select.routes.base import Labelled, Route, discover
+from isthmus.select.routes.base import Labelled
 from isthmus.types import Array, Interval
 
 Answer = tuple[Any, Array | None]  # predicted, probabilities where there are any
@@ -87,7 +88,7 @@ class Proof:
 def prove(case: Case, features: Extracted, choice: Choice, *, head: str | None, seed: int) -> Proof:
     """Measure the chosen route, the other routes and the baselines on the same rows."""
     notes: list[str] = []
-    route = next(r for r in discover() if r.name == choice.verdict.decision)
+    route = choice.route
     if case.sealed is not None and features.test is not None:
         part = features.test
         answers: dict[str, Answer] = {
@@ -101,11 +102,18 @@ def prove(case: Case, features: Extracted, choice: Choice, *, head: str | None, 
         openings = sealed.openings
         kind, groups = "sealed", part.samples.groups
     else:
-        scored = _cross_validated(case, features, route, head, seed, notes)
+        scored = _cross_validated(case, features, choice, head, seed, notes)
         if scored is None:
+            why = "There is no test set, and too few labelled rows to cross-validate."
+            if route.by_hand:
+                why = (
+                    "There is no test set, and too few labelled target rows to cross-validate; "
+                    "figures on source rows would say nothing about a method that adapts to the "
+                    "target."
+                )
             return Proof(
                 "none",
-                "There is no test set, and too few labelled rows to cross-validate.",
+                why,
                 "Nothing could be measured: give --test, or more labelled rows.",
                 MAIN_METRIC[case.task],
                 notes=tuple(notes),
@@ -164,7 +172,12 @@ def _answer(model: Any, X: Array) -> Answer:
 
 
 def _baselines(
-    case: Case, training: Part, test: Part, seed: int, notes: list[str]
+    case: Case,
+    training: Part,
+    test: Part,
+    seed: int,
+    notes: list[str],
+    decoded: Decoded | None = None,
 ) -> dict[str, Answer]:
     """Majority and no transfer: neither a pretrained model nor, where it can be, the source.
 
@@ -182,6 +195,7 @@ def _baselines(
             classes=case.classes,
             groups=training.samples.groups,
             random_state=seed,
+            decoded=decoded,
         )
     except IsthmusError as error:  # a missing baseline is said, and does not cost the run
         notes.append(f"The no-transfer baseline could not be made: {error}")
@@ -189,17 +203,20 @@ def _baselines(
 
 
 def _cross_validated(
-    case: Case, features: Extracted, route: Route, head: str | None, seed: int, notes: list[str]
+    case: Case, features: Extracted, choice: Choice, head: str | None, seed: int, notes: list[str]
 ) -> tuple[str, Array, Array | None, dict[str, Answer]] | None:
     """Out-of-fold answers on the labelled target rows, or else on the source rows."""
-    domains = features.domains()
+    route, domains = choice.route, choice.domains
     kind, part, rows = "cv-target", features.labelled, domains.target
     if rows is None or not can_fold(rows, task=case.task):
         kind, part, rows = "cv-source", features.source, domains.source
+        if route.by_hand:  # a model of the adapted target says nothing of left-out source rows
+            return None
         if rows is None or "source" not in route.uses or not can_fold(rows, task=case.task):
             return None
     assert part is not None
     new_model = model_factory(case, head=head, seed=seed)
+    decoded = Decoded()  # each fold's baseline reads the same rows
     parts: dict[str, list[Answer]] = {}
     order: list[Array] = []
     for train, test in make_folds(
@@ -210,7 +227,7 @@ def _cross_validated(
         else:
             model = _fit(rows.take(train), new_model)
         answers = {route.name: _answer(model, rows.X[test])}
-        answers |= _baselines(case, _part(part, train), _part(part, test), seed, notes)
+        answers |= _baselines(case, _part(part, train), _part(part, test), seed, notes, decoded)
         for name, answer in answers.items():
             parts.setdefault(name, []).append(answer)
         order.append(test)

@@ -6,7 +6,8 @@ absolute paths); those go into ``run.json``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,7 @@ class Result:
         settings: dict[str, Any],
         call: str,
         seconds: float,
+        notes: Sequence[str] = (),
     ) -> Result:
         """Put together what the steps returned; nothing is computed here but the predictions."""
         results = {
@@ -80,7 +82,7 @@ class Result:
             "classes": list(case.classes),
             "modality": case.target.modality,
             "data": _data(case, features),
-            "notes": [*case.notes, *features.notes],
+            "notes": [*case.notes, *features.notes, *notes],
             "backbone": {
                 "name": features.backbone.name,
                 "fingerprint": features.backbone.fingerprint,
@@ -89,7 +91,7 @@ class Result:
             },
             "settings": {k: v for k, v in settings.items() if isinstance(v, (int, float, str))},
             "evidence": choice.folds,
-            "routes": [_route(s, UNITS[case.task]) for s in choice.standings],
+            "routes": [_route(s, UNITS[case.task], choice) for s in choice.standings],
             "chosen": choice.verdict.decision,
             "verdict": {
                 "decision": choice.verdict.decision,
@@ -273,14 +275,41 @@ def _data(case: Case, features: Extracted) -> dict[str, Any]:
     return found
 
 
-def _route(standing: Standing, unit: str) -> dict[str, Any]:
-    return {
+def _route(standing: Standing, unit: str, choice: Choice) -> dict[str, Any]:
+    def interval(value: Any) -> dict[str, Any] | None:
+        return None if value is None else value.as_dict()
+
+    entry = {
         "route": standing.route,
         "status": standing.status,
         "reason": standing.reason,
         "metric": unit,
-        "score": None if standing.score is None else standing.score.as_dict(),
-        "over_target_only": (
-            None if standing.over_reference is None else standing.over_reference.as_dict()
-        ),
+        "score": interval(standing.score),
+        "over_target_only": interval(standing.over_reference),
     }
+    if not standing.by_hand:
+        return entry
+    route = next(r for r in choice.routes if r.name == standing.route)
+    model = choice.models.get(standing.route)
+    return entry | {
+        "by_hand": True,
+        "method": str(getattr(route, "method", "")),
+        "over_chosen": interval(standing.over_chosen),
+        "troubles": [asdict(trouble) for trouble in getattr(model, "troubles_", ())],
+        "info": plain(getattr(model, "info_", {})),
+    }
+
+
+def plain(value: Any) -> Any:
+    """JSON form of figures: NumPy numbers become Python's, what is not finite None."""
+    if isinstance(value, dict):
+        return {str(name): plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isthmus.errors import IsthmusError
 from isthmus.evaluate.intervals import cv_difference, mean_interval
 from isthmus.fit.features import FeatureProcessor
 from isthmus.fit.folds import folds as make_folds
@@ -15,9 +16,10 @@ from isthmus.fit.model import FeatureModel
 from isthmus.run.case import Case
 from isthmus.run.extract import Extracted
 from isthmus.select.evidence import Evidence, can_fold, cross_validate
-from isthmus.select.guard import Standing, decide
-from isthmus.select.routes.base import ModelFactory, discover
-from isthmus.types import Verdict
+from isthmus.select.guard import USABLE, Standing, admit, decide
+from isthmus.select.methods import MethodRoute
+from isthmus.select.routes.base import Domains, ModelFactory, Route, discover
+from isthmus.types import Array, Interval, Verdict
 
 UNITS = {
     "classification": "accuracy",
@@ -41,6 +43,9 @@ class Choice:
         How the evidence was made, in words.
     seconds : dict of str to float
         Wall time of scoring and fitting each route; never part of a result that must repeat.
+    routes : list of Route
+    domains : Domains
+        What the routes were given.
     """
 
     standings: list[Standing]
@@ -48,6 +53,13 @@ class Choice:
     models: dict[str, FeatureModel]
     folds: str
     seconds: dict[str, float]
+    routes: list[Route]
+    domains: Domains
+
+    @property
+    def route(self) -> Route:
+        """The route that serves."""
+        return next(r for r in self.routes if r.name == self.verdict.decision)
 
     @property
     def model(self) -> FeatureModel:
@@ -88,58 +100,130 @@ def choose(
     new_model: ModelFactory,
     *,
     seed: int,
+    methods: list[Route] | None = None,
     deadline: float | None = None,
 ) -> Choice:
-    """Score the routes, decide, and fit every usable route on all that it may see."""
-    domains = features.domains()
-    routes = discover()
-    possible = [route for route in routes if route.refuses(domains) is None]
-    folds, how = [], "none: there are no labelled target rows"
-    if domains.target is not None:
-        how = "none: too few labelled target rows of some class"
-        if can_fold(domains.target, task=case.task) and len(possible) > 0:
-            repeats = 3 if len(domains.target) <= 200 else 1
-            folds = make_folds(
-                domains.target.y,
-                task=case.task,
-                groups=domains.target.groups,
-                n_splits=N_SPLITS,
-                n_repeats=repeats,
-                random_state=seed,
-            )
-            kind = "grouped, " if domains.target.groups is not None else ""
-            how = f"{kind}{N_SPLITS}-fold cross-validation on {len(domains.target)} labelled "
-            how += f"target rows, {repeats} repeat{'s' if repeats > 1 else ''}"
-    evidence = [
-        cross_validate(route, domains, new_model, folds, task=case.task, deadline=deadline)
-        for route in routes
-    ]
+    """Score the routes, decide, and fit every usable route on all that it may see.
+
+    Parameters
+    ----------
+    methods : list of Route, optional
+        Routes named by hand; they join those of the folder.
+
+    Raises
+    ------
+    IsthmusError
+        If the only method that was named fails: its own reason.
+    """
+    named = methods or []
+    domains = features.domains(whole=bool(named))
+    own = discover()
+    folds, how = _folds(case, domains, own, seed)
+    seconds: dict[str, float] = {}
+    models: dict[str, FeatureModel] = {}
+
+    def score(route: Route) -> Evidence:
+        found = cross_validate(route, domains, new_model, folds, task=case.task, deadline=deadline)
+        seconds[route.name] = found.seconds
+        return found
+
+    def fit(route: Route) -> None:
+        start = time.monotonic()
+        models[route.name] = route.fit(domains, new_model)
+        seconds[route.name] += time.monotonic() - start
+
+    evidence = [score(route) for route in own]
     reference = next(
         (e for e in evidence if e.route == "target-only" and e.status == "scored"), None
     )
     standings = [_standing(e, reference, features, seed) for e in evidence]
     verdict = decide(standings, unit=UNITS[case.task])
-    models, seconds = {}, {}
-    for route, e in zip(routes, evidence, strict=True):
-        seconds[route.name] = e.seconds
-        if e.status in ("scored", "unscored") or route.name == verdict.decision:
-            start = time.monotonic()
-            models[route.name] = route.fit(domains, new_model)
-            seconds[route.name] += time.monotonic() - start
-    return Choice(standings, verdict, models, how, seconds)
+    chosen = next(e for e in evidence if e.route == verdict.decision)
+    offered = []
+    for route in named:
+        assert isinstance(route, MethodRoute)
+        found = score(route)
+        try:
+            if found.status == "failed" and len(named) == 1:
+                fit(route)  # once more, for its own words
+            if found.status == "unscored" and len(named) > 1 and over(deadline):
+                reason = "the time budget ended before it was fitted"
+                found = Evidence(route.name, "not reached", reason, seconds=found.seconds)
+            if found.status in ("scored", "unscored"):
+                fit(route)
+        except IsthmusError as error:
+            if len(named) == 1:
+                raise
+            found = Evidence(route.name, "failed", str(error), seconds=found.seconds)
+        route.forget()
+        offered.append(_standing(found, reference, features, seed, chosen=chosen, count=len(named)))
+    verdict = admit(verdict, offered, unit=UNITS[case.task])
+    for route, line in zip([*own, *named], [*standings, *offered], strict=True):
+        wanted = line.status in ("scored", "unscored") or route.name == verdict.decision
+        if wanted and line.status in USABLE and route.name not in models:
+            fit(route)
+    return Choice([*standings, *offered], verdict, models, how, seconds, [*own, *named], domains)
+
+
+def over(deadline: float | None) -> bool:
+    """Whether the time is up."""
+    return deadline is not None and time.monotonic() > deadline
+
+
+def _folds(
+    case: Case, domains: Domains, routes: list[Route], seed: int
+) -> tuple[list[tuple[Array, Array]], str]:
+    """Folds of the labelled target rows, and how the evidence is made, in words."""
+    if domains.target is None:
+        return [], "none: there are no labelled target rows"
+    possible = any(route.refuses(domains) is None for route in routes)
+    if not can_fold(domains.target, task=case.task) or not possible:
+        short = "" if case.task == "regression" else " of some class"
+        return [], f"none: too few labelled target rows{short}"
+    repeats = 3 if len(domains.target) <= 200 else 1
+    folds = make_folds(
+        domains.target.y,
+        task=case.task,
+        groups=domains.target.groups,
+        n_splits=N_SPLITS,
+        n_repeats=repeats,
+        random_state=seed,
+    )
+    kind = "grouped, " if domains.target.groups is not None else ""
+    how = f"{kind}{N_SPLITS}-fold cross-validation on {len(domains.target)} labelled "
+    return folds, how + f"target rows, {repeats} repeat{'s' if repeats > 1 else ''}"
 
 
 def _standing(
-    evidence: Evidence, reference: Evidence | None, features: Extracted, seed: int
+    evidence: Evidence,
+    reference: Evidence | None,
+    features: Extracted,
+    seed: int,
+    *,
+    chosen: Evidence | None = None,
+    count: int = 0,
 ) -> Standing:
+    """The leaderboard's line; `chosen` is what a method by hand, one of `count`, has to beat."""
+    by_hand = count > 0
     if evidence.row_scores is None or evidence.fold_scores is None:
-        return Standing(evidence.route, evidence.status, evidence.reason)
+        return Standing(evidence.route, evidence.status, evidence.reason, by_hand=by_hand)
     assert features.labelled is not None
+
+    def gap_to(other: Evidence | None, level: float = 0.95) -> Interval | None:
+        if other is None or other is evidence or other.fold_scores is None:
+            return None
+        assert evidence.fold_scores is not None
+        gaps = evidence.fold_scores - other.fold_scores
+        return cv_difference(gaps, test_fraction=1 / N_SPLITS, level=level)
+
     groups = features.labelled.samples.groups
-    gap = None
-    if reference is not None and reference is not evidence and reference.fold_scores is not None:
-        gap = cv_difference(
-            evidence.fold_scores - reference.fold_scores, test_fraction=1 / N_SPLITS
-        )
     score = mean_interval(np.asarray(evidence.row_scores), groups=groups, random_state=seed)
-    return Standing(evidence.route, evidence.status, evidence.reason, score, gap)
+    return Standing(
+        evidence.route,
+        evidence.status,
+        evidence.reason,
+        score,
+        gap_to(reference),
+        by_hand,
+        gap_to(chosen, 1 - 0.05 / max(count, 1)) if by_hand else None,
+    )

@@ -19,7 +19,7 @@ def render(results: dict[str, Any], run: dict[str, Any]) -> str:
             f"Set aside  {bad['bad']} of {bad['seen']} rows, first {first['where']}: "
             f"{first['reason']} (all in quarantine.csv)"
         )
-    lines += ["", "Leaderboard", *leaderboard(results, run), ""]
+    lines += ["", "Leaderboard", *leaderboard(results, run), *troubles(results), ""]
     lines.append(f"Verdict    {results['verdict']['sentence']}")
     lines.append(f"Because    {results['verdict']['reason']}")
     proof = results["proof"]
@@ -34,11 +34,14 @@ def leaderboard(results: dict[str, Any], run: dict[str, Any]) -> list[str]:
     header = ("", "route", "evidence (before the test)", proof["column"], "seconds")
     rows = [header]
     scores = dict(proof["headline"])
+    said: set[str] = set()  # a reason is given once; thirty lines of it hide the figures
     for entry in results["routes"]:
         name = entry["route"]
-        evidence = (
-            figure(entry["score"], entry["metric"]) or f"{entry['status']}: {entry['reason']}"
-        )
+        evidence = figure(entry["score"], entry["metric"])
+        if not evidence:
+            again = entry["reason"] in said or not entry["reason"]
+            evidence = entry["status"] if again else f"{entry['status']}: {entry['reason']}"
+            said.add(entry["reason"])
         mark = "*" if name == results["chosen"] else ""
         proved = figure(scores.pop(name, None), proof["metric"])
         seconds = run.get("routes", {}).get(name)
@@ -47,6 +50,22 @@ def leaderboard(results: dict[str, Any], run: dict[str, Any]) -> list[str]:
         rows.append(("", name, "baseline", figure(score, proof["metric"]), ""))
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows]
+
+
+def troubles(results: dict[str, Any]) -> list[str]:
+    """What the methods themselves report: numerical trouble with its remedy."""
+    lines = [
+        f"note: {entry['route']}: {trouble['reason']}. {trouble['remedy']}"
+        for entry in results["routes"]
+        for trouble in entry.get("troubles", [])
+    ]
+    by_hand = sum(bool(entry.get("by_hand")) for entry in results["routes"])
+    if by_hand > 1 and results["proof"]["kind"] == "sealed":
+        lines.append(
+            "note: the best of many figures on one test set is too good; a method picked by this "
+            "column needs another test set."
+        )
+    return lines
 
 
 def figure(score: dict[str, Any] | None, metric: str) -> str:

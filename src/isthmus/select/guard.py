@@ -26,6 +26,11 @@ class Standing:
         Cross-validated score on the labelled target rows.
     over_reference : Interval or None
         Paired difference to target-only on the same rows; None for target-only itself.
+    by_hand : bool
+        Offered only because the user named it.
+    over_chosen : Interval or None
+        Routes by hand: paired difference to the route that would serve without them, its level
+        raised for their number.
     """
 
     route: str
@@ -33,6 +38,8 @@ class Standing:
     reason: str = ""
     score: Interval | None = None
     over_reference: Interval | None = None
+    by_hand: bool = False
+    over_chosen: Interval | None = None
 
 
 def decide(standings: list[Standing], *, unit: str = "accuracy") -> Verdict:
@@ -102,6 +109,68 @@ def decide(standings: list[Standing], *, unit: str = "accuracy") -> Verdict:
         f"{rival.route} minus target-only is {points}.",
         "The paired interval on the labelled target rows includes zero.",
         {**evidence, "rule": "not separated"},
+    )
+
+
+def admit(verdict: Verdict, methods: list[Standing], *, unit: str = "accuracy") -> Verdict:
+    """Let routes that were named by hand serve, where the evidence or their name allows it.
+
+    (1) With scores, the best method that beats the route of `verdict` by a paired interval above
+    zero serves; else `verdict` stands. (2) Without scores `verdict` stands as well, unless the
+    user named a single method: it serves because it was asked for, and the sentence says so.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        What `decide` said of the other routes.
+    methods : list of Standing
+        Every method that was named, those that failed as well.
+    """
+    # one that the time did not reach has no model; named alone it is fitted all the same
+    usable = [s for s in methods if s.status in (USABLE if len(methods) == 1 else USABLE[:2])]
+    if not usable:
+        return verdict
+    other = verdict.decision
+    compared = [s for s in usable if s.over_chosen is not None]
+    if compared:
+        better = [s for s in compared if s.over_chosen is not None and s.over_chosen.low > 0]
+        best = max(better or compared, key=_value)
+        gap = best.over_chosen
+        assert gap is not None
+        evidence = {"method": best.route, "over": other, "method_difference": gap.as_dict()}
+        of = "" if len(compared) == 1 else f" (level raised for {len(compared)} methods)"
+        if better:
+            return Verdict(
+                best.route,
+                f"{best.route}, named by hand, beats {other} by {_points(gap, unit)}.",
+                f"The paired interval on the labelled target rows lies above zero{of}.",
+                {**verdict.evidence, **evidence, "rule": "method helps"},
+            )
+        which = best.route if len(compared) == 1 else f"The best method, {best.route},"
+        return Verdict(
+            other,
+            f"{verdict.sentence} {which} is not proven better than {other}: "
+            f"{_points(gap, unit)}; {other} serves.",
+            f"{verdict.reason} A method named by hand serves where its paired interval lies "
+            f"above zero{of}.",
+            {**verdict.evidence, **evidence},
+        )
+    if len(methods) == 1:
+        name = usable[0].route
+        return Verdict(
+            name,
+            f"{name} serves because it was chosen by hand; nothing proves that it beats {other}.",
+            f"{usable[0].reason[:1].upper()}{usable[0].reason[1:]}. Without --method {other} "
+            "would serve.",
+            {"rule": "by hand", "instead of": other},
+        )
+    many = len(usable) > 3
+    names = f"{len(usable)} methods" if many else ", ".join(s.route for s in usable)
+    return Verdict(
+        other,
+        f"{other} serves by rule: nothing tells {names} apart from it.",
+        f"{verdict.reason} Name one method alone to let it serve unproven.",
+        {**verdict.evidence, "rule": "methods unscored"},
     )
 
 

@@ -31,11 +31,14 @@ class Labelled:
     y : ndarray of shape (n,) or (n, k)
         Class names, numbers, or a boolean matrix for multi-label.
     groups : ndarray of shape (n,), optional
+    at : ndarray of shape (n,), int, optional
+        Labelled target rows: their positions in `Domains.Xt`.
     """
 
     X: Array
     y: Array
     groups: Array | None = None
+    at: Array | None = None
 
     def __len__(self) -> int:
         return len(self.X)
@@ -43,7 +46,10 @@ class Labelled:
     def take(self, rows: Array) -> Labelled:
         """The given rows, in that order."""
         return Labelled(
-            self.X[rows], self.y[rows], None if self.groups is None else self.groups[rows]
+            self.X[rows],
+            self.y[rows],
+            None if self.groups is None else self.groups[rows],
+            None if self.at is None else self.at[rows],
         )
 
 
@@ -58,7 +64,7 @@ class Domains:
     target : Labelled or None
         The few labelled target rows.
     Xt : ndarray of shape (n_t, num_features)
-        Unlabelled target rows.
+        All target rows, without labels; those of `target` are among them where `at` says so.
     """
 
     source: Labelled | None
@@ -77,8 +83,9 @@ ModelFactory = Callable[[], "FeatureModel"]
 class Route(ABC):
     """One way from labelled rows to a model of the target domain."""
 
-    name: ClassVar[str]
-    uses: ClassVar[frozenset[str]]  # subset of {"source", "target"}: the labels that it needs
+    name: str
+    uses: frozenset[str]  # subset of {"source", "target"}: the labels that it needs
+    by_hand: ClassVar[bool] = False  # offered only where the user names it
 
     def refuses(self, domains: Domains) -> str | None:
         """Why this route cannot run on these domains, or None if it can."""

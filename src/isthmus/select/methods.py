@@ -1,0 +1,259 @@
+"""Layer 6: the methods of `isthmus.adapt` as routes, chosen by hand.
+
+An adapter is fitted once for all folds of the evidence: it sees every target row and no target
+label, so the folds differ in the head alone. A method that is an estimator itself reads labelled
+target rows and is fitted anew in every fold.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_regressor
+
+from isthmus.adapt.base import Adapter, discover, find
+from isthmus.errors import UsageError
+from isthmus.fit.adapted import Space, adapt, common_space, fit_adapter, fit_method
+from isthmus.select.routes.base import Domains, ModelFactory, Route
+from isthmus.select.routes.pooled import Pooled, joint_groups
+from isthmus.types import Adaptation, Array, Task
+
+if TYPE_CHECKING:
+    from isthmus.fit.model import FeatureModel
+
+ALL = "all"
+LIBRARY = {"transport": "ot", "deep": "torch"}  # extra -> what it is imported as
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The methods that a call names.
+
+    Parameters
+    ----------
+    methods : tuple of (name, unfitted method)
+    everything : bool
+        ``all`` was named: methods that do not apply are left out instead of refused.
+    """
+
+    methods: tuple[tuple[str, Any], ...] = ()
+    everything: bool = False
+
+
+def wanted(method: Any = None, *, seed: int = 0) -> Wanted:
+    """Read what a call names, before any other work.
+
+    Parameters
+    ----------
+    method : str, method object, or a list of these, optional
+        Names as `isthmus methods` lists them; ``"all"``; or objects such as ``CORAL(reg=0.1)``.
+    seed : int, default=0
+        `random_state` of methods that are named.
+
+    Raises
+    ------
+    UsageError
+        If there is no such method (the nearest names are given), one is named twice, or an
+        object is none of this package.
+    """
+    given = [method] if isinstance(method, str) or hasattr(method, "get_params") else method
+    found: dict[str, Any] = {}
+    everything = False
+    for item in given or ():
+        if isinstance(item, str) and item.lower() == ALL:
+            everything = True
+            continue
+        name, value = _one(item, seed)
+        if name in found:
+            raise UsageError(f"the method {name} is named twice", remedy="Name it once")
+        found[name] = value
+    if everything:
+        for key, kind in discover().items():
+            found.setdefault(shown(key), _seeded(kind(), seed))
+    return Wanted(tuple(found.items()), everything)
+
+
+def why_not(
+    kind: type, *, task: Task | None = None, source: bool = True, labelled: bool | None = None
+) -> str | None:
+    """Why a method cannot be a route, or None.
+
+    Parameters
+    ----------
+    task : str, optional
+        None: in general.
+    source, labelled : bool
+        Whether there are labelled source rows, labelled target rows (None: may be).
+    """
+    if getattr(kind, "unlike_spaces", False):
+        return (
+            "it is for domains with different features; a run puts both through one backbone "
+            "(in Python: fit_domains)"
+        )
+    adapter = issubclass(kind, Adapter)
+    if not adapter and not hasattr(kind, "served"):
+        return (
+            "it is a model of its own whose fitted form cannot be saved without pickle "
+            f"(in Python: {kind.__module__}.{kind.__name__})"
+        )
+    extra = getattr(kind, "extra", None)
+    if extra and importlib.util.find_spec(LIBRARY[extra]) is None:
+        return f"its library is not installed (pip install 'isthmus[{extra}]')"
+    if not source:
+        return "there are no labelled source rows to carry over"
+    if labelled is False and getattr(kind, "needs_target_labels", False):
+        return "it needs some labelled target rows (--shots K or --target-labels FILE)"
+    if task is None:
+        return None
+    if adapter:
+        if getattr(kind, "needs_labels", False) and task != "classification":
+            which = "numbers" if task == "regression" else "several labels a row"
+            return f"it uses the classes of the source rows, and these rows have {which}"
+        return None
+    answers = getattr(kind, "answers", None)
+    if answers is None:
+        answers = ("regression",) if is_regressor(kind()) else ("classification",)
+    if task not in answers:
+        return f"it is for {' and '.join(answers)}, and this task is {task}"
+    return None
+
+
+def method_routes(
+    asked: Wanted, *, task: Task, source: bool, labelled: bool
+) -> tuple[list[Route], list[str]]:
+    """The routes that a call asks for, and notes on those that `all` leaves out.
+
+    Raises
+    ------
+    UsageError
+        If a method that was named does not apply; it says why.
+    """
+    routes: list[Route] = []
+    left_out: list[str] = []
+    spaces = Spaces()
+    for name, method in asked.methods:
+        reason = why_not(type(method), task=task, source=source, labelled=labelled)
+        if reason is None:
+            routes.append(MethodRoute(name, method, spaces))
+        elif asked.everything:
+            left_out.append(f"Method {name} is left out: {reason}.")
+        else:
+            raise UsageError(
+                f"the method {name} cannot be used here",
+                why=reason,
+                remedy="`isthmus methods` says what each method needs",
+            )
+    return routes, left_out
+
+
+class Spaces:
+    """The common space of the last pair of domains, for all methods of a run."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Array, Array, Space] | None = None
+
+    def of(self, processor: Any, Xs: Array, Xt: Array) -> Space:
+        """Made on first use; the next pair replaces it."""
+        if self._last is None or self._last[0] is not Xs or self._last[1] is not Xt:
+            self._last = Xs, Xt, common_space(processor, Xs, Xt)
+        return self._last[2]
+
+
+class MethodRoute(Route):
+    """A method of `isthmus.adapt`, then the head that all routes share.
+
+    Both domains are seen in one space (`isthmus.fit.adapted`). Labelled target rows, where there
+    are some, are pooled in with the weight that they have in the route `pooled`.
+
+    Parameters
+    ----------
+    name : str
+    method : Adapter, or estimator with `served`
+        Unfitted.
+    spaces : Spaces, optional
+        Shared by the methods of a run; they have the same processing.
+    """
+
+    by_hand = True
+    uses = frozenset({"source", "target"})
+
+    def __init__(self, name: str, method: Any, spaces: Spaces | None = None) -> None:
+        self.name, self.method, self.spaces = name, method, spaces or Spaces()
+        self._found: tuple[Space, Adaptation] | None = None
+
+    def refuses(self, domains: Domains) -> str | None:
+        """Labelled target rows are welcome, but few methods need them."""
+        return why_not(
+            type(self.method),
+            source=domains.source is not None,
+            labelled=domains.target is not None,
+        )
+
+    def fit(self, domains: Domains, new_model: ModelFactory) -> FeatureModel:
+        source, target = domains.source, domains.target
+        assert source is not None
+        model = new_model()
+        space, found = self._look(domains, model)
+        known = None if target is None else (target.X, target.y)
+        if found is None:
+            at = None if target is None else target.at
+            return fit_method(
+                model, space, self.method, source.y, known=known, at=at, groups=source.groups
+            )
+        weight, groups = 1.0, source.groups
+        if target is not None:
+            pooled = Pooled()
+            ratio = pooled.share / (1 - pooled.share) * len(source) / len(target)
+            weight = float(np.clip(ratio, 1.0, pooled.cap))
+            groups = joint_groups(source.groups, target.groups, len(source), len(target))
+        return fit_adapter(
+            model, space, found, source.y, known=known, target_weight=weight, groups=groups
+        )
+
+    def _look(self, domains: Domains, model: FeatureModel) -> tuple[Space, Adaptation | None]:
+        """The space and, for an adapter, what it found; the same in every fold."""
+        assert domains.source is not None
+        space = self.spaces.of(model.processor, domains.source.X, domains.Xt)
+        if not isinstance(self.method, Adapter):
+            return space, None
+        if self._found is None or self._found[0] is not space:
+            self._found = space, adapt(self.method, space, domains.source.y, task=model.task)
+        return space, self._found[1]
+
+    def forget(self) -> None:
+        """Let go of the adapted rows: a run holds those of one method at a time."""
+        self._found = None
+
+
+def shown(name: str) -> str:
+    """A method's name as it is typed and printed: ``linear-monge``."""
+    return name.replace("_", "-")
+
+
+def _one(item: Any, seed: int) -> tuple[str, Any]:
+    if isinstance(item, str):
+        kind = find(item)
+        return shown(kind.__module__.rpartition(".")[2]), _seeded(kind(), seed)
+    for key, kind in discover().items():
+        if type(item) is kind:
+            return shown(key), item
+    raise UsageError(
+        f"{type(item).__name__} is no method of isthmus.adapt",
+        why="a run saves its model without pickle, which works for the methods of this package",
+        remedy="Use DomainAdaptedClassifier(adapter, estimator) for others",
+    )
+
+
+def _seeded(method: BaseEstimator, seed: int) -> BaseEstimator:
+    if "random_state" in method.get_params(deep=False):
+        method.set_params(random_state=seed)
+    return method
+
+
+def names(asked: Iterable[tuple[str, Any]]) -> str:
+    """Comma-separated names, for the record of a run."""
+    return ", ".join(name for name, _ in asked)
