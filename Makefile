@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.isthmus-ready
 CONSTRAINTS := $(wildcard constraints.txt)
 
-.PHONY: setup demo test check bench bench-published docs clean
+.PHONY: setup demo test check bench bench-published bench-scale docs clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,9 @@ check: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+bench-scale: setup
+	$(BIN)/python -m benchmarks.bench_scale
 
 bench-published: setup
 	$(BIN)/python -m benchmarks.bench_published
