@@ -617,3 +617,47 @@ def test_a_shard_written_by_hand_under_a_known_key_is_used_only_when_whole(store
     ]
     path.write_bytes(path.read_bytes() + b"\0")
     assert (embed(Toy(), samples_of(["abc"]), store=store).features == expected(["abc"])).all()
+
+
+class Alone(Toy):
+    """Each item by itself, from whatever thread decoded it."""
+
+    one_by_one = True
+
+
+def test_one_by_one_gives_the_same_features_and_problems(store):
+    texts = [f"item {i} " + "x" * (i % 7) for i in range(50)]
+    texts[11] = "bad one"
+    samples = Samples(ValueItems(texts), tuple(f"t{i}" for i in range(50)), "text")
+    plain, alone = embed(Toy(), samples), Alone()
+    got = embed(alone, samples, store=store, workers=3)
+    np.testing.assert_array_equal(got.features, plain.features)
+    np.testing.assert_array_equal(got.rows, plain.rows)
+    assert [p.where for p in got.problems] == [p.where for p in plain.problems] == ["t11"]
+    assert {shape[0] for shape in alone.shapes} == {1}
+    again = embed(Alone(), samples, store=store, audit=0.0)
+    assert again.hits == 49 and again.computed == 0
+    np.testing.assert_array_equal(again.features, plain.features)
+
+
+def test_one_by_one_errors_name_the_item():
+    class Broken(Alone):
+        def __call__(self, batch):
+            raise RuntimeError("no memory")
+
+    samples = Samples(ValueItems(["a"]), ("first",), "text")
+    with pytest.raises(RuntimeError) as error:
+        embed(Broken(), samples)
+    assert error.value.__notes__ == ["while computing features of first"]
+
+
+def test_the_default_image_backbone_computes_one_by_one(real_data):
+    from isthmus.backbone import load_backbone
+    from isthmus.data import read
+
+    backbone = load_backbone(modality="image")
+    assert backbone.one_by_one
+    samples = read(real_data / "sign_digits").take(np.arange(0, 2062, 250))
+    got = embed(backbone, samples, workers=3)
+    batch = np.stack([backbone.preprocess(samples.items[i]) for i in range(len(samples))])
+    np.testing.assert_array_equal(got.features, backbone(batch))

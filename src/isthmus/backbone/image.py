@@ -135,6 +135,11 @@ class ImageBackbone:
         with self._lock:
             return self._forward.engine
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether each image is computed alone, on one core, so that threads can take one each."""
+        return self.device == "cpu" and self.engine == "onnxruntime"
+
     def preprocess(self, raw: Any) -> Array:
         """Bytes of an image file, or pixels -> (h, w, 3) uint8 by the recipe.
 

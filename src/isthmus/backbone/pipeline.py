@@ -134,6 +134,9 @@ def compute(
     """
     size = max(1, int(backbone.batch_size))
     block = max(1, min(8, size // (2 * workers)))
+    alone = bool(getattr(backbone, "one_by_one", False))
+    if alone:
+        block = 2  # a long last block would leave the other threads idle
 
     def decode(part: Array) -> list[Any]:
         done: list[Any] = []
@@ -142,13 +145,15 @@ def compute(
                 raw = items[row]
                 if check is not None:
                     check(row, raw)
-                done.append(np.asarray(backbone.preprocess(raw)))
+                value = np.asarray(backbone.preprocess(raw))
             except DataError as error:
                 # Its traceback holds this list and the features: a cycle that would keep both.
                 done.append(error.with_traceback(None))
+                continue
             except Exception as error:
                 error.add_note(f"while decoding {names[row]}")
                 raise
+            done.append(_features(backbone, value[None], [names[row]]) if alone else value)
         return done
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="isthmus-decode")
@@ -166,6 +171,9 @@ def compute(
             if past(deadline) or not queue:
                 break
             part, future = queue.popleft()
+            if alone:
+                yield from _gathered(part, future.result())
+                continue
             for row, value in zip(part.tolist(), future.result()):
                 if isinstance(value, DataError):
                     yield Failed(row, value)
@@ -211,19 +219,36 @@ class _Waiting:
             batch[place] = values[place % k]
         self.bytes -= sum(value.nbytes for value in values)
         del values
-        try:
-            output = np.asarray(self.backbone(batch))
-        except Exception as error:
-            others = f" and {k - 1} more" if k > 1 else ""
-            error.add_note(f"while computing features of {self.names[rows[0]]}{others}")
-            raise
-        expected = (self.size, self.backbone.num_features)
-        if output.shape != expected:
-            raise BackboneError(
-                f"the network returned an array of shape {output.shape}",
-                where=self.backbone.name,
-                why=f"{expected} was expected: (batch, num_features)",
-                remedy="Choose a layer or a pooling that gives one row an item",
-            )
-        with np.errstate(over="ignore"):  # an overflow becomes infinity and is reported as such
-            return Ready(np.asarray(rows), output[:k].astype(np.float32))
+        found = _features(self.backbone, batch, [self.names[row] for row in rows])
+        return Ready(np.asarray(rows), found[:k])
+
+
+def _features(backbone: Backbone, batch: Array, names: Sequence[str]) -> Array:
+    """(n, d) float32 of one batch, its shape checked; errors name the items."""
+    try:
+        output = np.asarray(backbone(batch))
+    except Exception as error:
+        more = min(len(names), len(batch)) - 1
+        others = f" and {more} more" if more else ""
+        error.add_note(f"while computing features of {names[0]}{others}")
+        raise
+    expected = (len(batch), backbone.num_features)
+    if output.shape != expected:
+        raise BackboneError(
+            f"the network returned an array of shape {output.shape}",
+            where=backbone.name,
+            why=f"{expected} was expected: (batch, num_features)",
+            remedy="Choose a layer or a pooling that gives one row an item",
+        )
+    with np.errstate(over="ignore"):  # an overflow becomes infinity and is reported as such
+        return output.astype(np.float32)
+
+
+def _gathered(part: Array, values: list[Any]) -> Iterator[Ready | Failed]:
+    """What one task of a `one_by_one` backbone made."""
+    for row, value in zip(part.tolist(), values):
+        if isinstance(value, DataError):
+            yield Failed(row, value)
+    fine = [i for i, value in enumerate(values) if not isinstance(value, DataError)]
+    if fine:
+        yield Ready(part[fine], np.concatenate([values[i] for i in fine]))
