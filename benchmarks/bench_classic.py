@@ -221,8 +221,8 @@ def jobs(photos: Path, folder: Path) -> dict[str, Cost]:
     one("VGG16, Dense 1024 head", VGG, folder / "vgg", "dense")
     if "--no-default" not in sys.argv:
         cache = folder / "default"
-        one("default backbone, Dense 1024 head", DEFAULT, cache, "dense")
-        one("default backbone exported before, logistic head", DEFAULT, cache, "logistic")
+        one("default backbone, logistic head", DEFAULT, cache, "logistic")
+        one("default backbone kept from before, Dense 1024 head", DEFAULT, cache, "dense")
     shutil.rmtree(folder)
     return found
 
