@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.isthmus-ready
 CONSTRAINTS := $(wildcard constraints.txt)
 
-.PHONY: setup demo test check bench bench-published bench-scale docs clean
+.PHONY: setup demo test check bench bench-choice choice-prior bench-published bench-scale docs drill clean
 
 setup: $(STAMP)
 
@@ -31,11 +31,21 @@ bench: setup
 bench-scale: setup
 	$(BIN)/python -m benchmarks.bench_scale
 
+bench-choice: setup
+	$(BIN)/python -m benchmarks.bench_choice
+
+choice-prior: setup
+	$(BIN)/python -m benchmarks.choice_prior
+
 bench-published: setup
 	$(BIN)/python -m benchmarks.bench_published
 
 docs: setup
 	$(BIN)/python -m pytest tests/test_docs.py
+
+# every silent failure once, through `isthmus check` and through a plain script
+drill: setup
+	$(BIN)/python tests/silent/drill.py --plain --out docs/drill.md
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache

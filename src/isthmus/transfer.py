@@ -20,7 +20,7 @@ from isthmus.run.extract import extract
 from isthmus.run.proof import prove
 from isthmus.run.record import Result, call_digest, claim_folder, mark_running
 from isthmus.run.standings import choose, model_factory
-from isthmus.select.methods import method_routes, names, wanted
+from isthmus.select.methods import is_automatic, method_routes, names, wanted
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,9 @@ def transfer(
         Domain adaptation methods to offer as routes beside the others, by hand: ``"coral"``,
         ``["coral", "kmm"]``, ``CORAL(reg=0.1)``, or ``"all"`` that apply. With labelled target
         rows one serves if it beats the other routes; without, a single one that was named serves
-        unproven, and the verdict says so.
+        unproven, and the verdict says so. Default, ``"auto"``: without labelled target rows the
+        automatic choice blends its candidates where a gain is to be expected; ``"none"`` turns
+        that off.
     time : float, optional
         Budget in seconds. The source is sampled and routes are left unscored where it ends; the
         result says so. Without it every row and route is used, and the run is repeatable.
@@ -112,6 +114,7 @@ def transfer(
     start = clock.monotonic()
     bad = 0.01 if max_bad is None else max_bad
     options = {name: value for name, value in reading.items() if value is not None}
+    automatic, method = is_automatic(method)
     asked = wanted(method, seed=seed)
     settings = dict(
         shots=shots,
@@ -167,6 +170,7 @@ def transfer(
         new_model,
         seed=seed,
         methods=methods,
+        automatic=automatic,
         deadline=None if time is None else start + time,
     )
     proof = prove(case, features, choice, head=head, seed=seed)
@@ -178,7 +182,7 @@ def transfer(
         settings=settings,
         call=call_digest(call),
         seconds=clock.monotonic() - start,
-        notes=left_out,
+        notes=[*left_out, *choice.notes],
     )
     if folder is not None:
         result.save(folder)

@@ -46,3 +46,37 @@ class Scaled:
     def __call__(self, rows: Any) -> Any:
         out = rows * self.scale
         return out if self.then is None else self.then(out)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """``then(first(rows))``.
+
+    Parameters
+    ----------
+    first, then : callable
+        Frozen dataclasses of this package.
+    """
+
+    first: Any
+    then: Any
+
+    def __call__(self, rows: Any) -> Any:
+        return self.then(self.first(rows))
+
+
+def chained(first: Any, then: Any) -> Any:
+    """One map after the other; two affine maps are one, whose matrix is the smaller to keep."""
+    if then is None or first is None:
+        return first if then is None else then
+    if not (isinstance(first, Affine) and isinstance(then, Affine)):
+        return Chain(first, then)
+    if first.matrix is None or then.matrix is None:
+        return Chain(first, then)
+    shift = -then.centre if first.offset is None else first.offset - then.centre
+    offset = (shift * 1.0) @ then.matrix if shift.shape == then.matrix.shape[:1] else None
+    if offset is None:  # a centre of one number stands for all columns
+        offset = (shift + 0 * then.matrix[:, 0]) @ then.matrix
+    if then.offset is not None:
+        offset = offset + then.offset
+    return Affine(first.centre, first.matrix @ then.matrix, offset)

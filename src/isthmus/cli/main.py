@@ -14,10 +14,12 @@ from isthmus import __version__
 # command -> help line; kept here so that `isthmus --help` imports none of them
 COMMANDS = {
     "transfer": "Carry labels from a source to a target and say by how much it helped.",
+    "plan": "Print what transfer would do, with estimates, as a file that it accepts.",
     "demo": "Four real cases in two minutes, from data inside the package.",
     "predict": "Predict files or rows with a saved model.",
     "evaluate": "Score a saved model on labelled data, with intervals.",
     "verify": "Replay a saved model's sample inputs and check every digest.",
+    "check": "Find what would make the numbers silently wrong, before a run.",
     "diagnose": "Say how far apart two domains are, and in which way.",
     "rank": "Rank backbones, or sources, by how well they suit a target.",
     "methods": "List the domain adaptation methods: what they assume, cost and need.",

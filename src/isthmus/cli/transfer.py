@@ -16,8 +16,7 @@ class Seconds(click.ParamType):
     name = "duration"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        if isinstance(value, (int, float)):
-            return float(value)
+        value = str(value)
         match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", value.strip())
         if not value.strip() or match is None or not any(match.groups()):
             self.fail(f"{value!r} is not a duration: write 90s, 5m or 1h30m", param, ctx)
@@ -31,14 +30,34 @@ class Shots(click.ParamType):
     name = "K|all"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
-        if value == "all" or isinstance(value, int):
+        value = str(value)
+        if value == "all":
             return value
         if not value.isdigit() or int(value) < 1:
             self.fail(f"{value!r}: give a whole number from 1, or 'all'", param, ctx)
         return int(value)
 
 
+def _use_plan(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Options of a plan file become the defaults: what the command line says wins."""
+    if value is None:
+        return
+    from isthmus.run.plan_file import load_plan
+
+    options = load_plan(value)
+    renamed = {"time": "time_budget"}
+    ctx.default_map = {renamed.get(name, name): given for name, given in options.items()}
+
+
 @click.command(name="transfer")
+@click.option(
+    "--plan",
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=_use_plan,
+    help="Take the options from a file that isthmus plan wrote; those given here win.",
+)
 @click.option("--source", metavar="S", help="Labelled source data (folder, table, ...).")
 @click.option("--target", metavar="T", help="The data to predict on.")
 @click.option("--target-labels", metavar="FILE", help="Labels of some target rows (id, label).")

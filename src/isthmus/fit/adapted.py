@@ -8,14 +8,14 @@ parameters assume that unit; distances keep their proportions.)
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
 from isthmus.adapt.base import Adapter
-from isthmus.adapt.maps import Scaled
+from isthmus.adapt.maps import Affine, Scaled, chained
 from isthmus.data.domains import stack_domains
 from isthmus.errors import DataError
 from isthmus.fit.base import Stateful
@@ -41,17 +41,49 @@ class Space:
         Fitted on the rows of both domains.
     scale : ndarray of shape (1,)
     Xs, Xt : ndarray of shape (n_s, k), (n_t, k)
+    turn : Affine, optional
+        Leading principal directions of both domains together, after the scale.
     """
 
     processor: FeatureProcessor | None
     scale: Array
     Xs: Array
     Xt: Array
+    turn: Affine | None = None
 
     def rows(self, X: Array) -> Array:
         """Raw features in this space."""
         inner = X if self.processor is None else self.processor.transform(X)
-        return np.asarray(inner * self.scale)
+        return np.asarray(self.front()(inner))
+
+    def front(self, then: Any = None) -> Scaled:
+        """What stands between the processor and a head: this space, then a map of it."""
+        return Scaled(self.scale, chained(self.turn, then))
+
+    def reduced(self, most: int) -> Space:
+        """This space in its leading principal directions, at most `most`; itself if no wider.
+
+        Directions that hold nothing (rounding apart) are left out.
+        """
+        n, d = len(self.Xs) + len(self.Xt), self.Xs.shape[1]
+        if d <= most and d < n:
+            return self
+        both = np.concatenate([self.Xs, self.Xt]).astype(np.float64, copy=False)
+        centre = both.mean(axis=0)
+        both = both - centre
+        values, vectors = np.linalg.eigh(both @ both.T if n < d else both.T @ both)
+        order = np.argsort(-values)[:most]
+        order = order[values[order] > 1e-10 * max(float(values.max()), 1e-300)]
+        if not len(order):
+            return self
+        basis = vectors[:, order]
+        if n < d:
+            basis = both.T @ basis / np.sqrt(values[order])
+        # eigenvectors have no sign: the largest loading is positive, so that runs repeat
+        basis = basis * np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(len(order))])
+        turn = chained(self.turn, Affine(centre, basis))
+        both = both @ basis
+        return replace(self, Xs=both[: len(self.Xs)], Xt=both[len(self.Xs) :], turn=turn)
 
 
 def common_space(processor: FeatureProcessor | None, Xs: Array, Xt: Array) -> Space:
@@ -132,7 +164,7 @@ def fit_adapter(
         rows, labels = np.concatenate([rows, there]), np.concatenate([labels, known[1]])
         weights = weights / weights.mean()
     then = None if found.map_target is identity else found.map_target
-    front = Mapped.of(space.processor, Scaled(space.scale, then), _width(space))
+    front = Mapped.of(space.processor, space.front(then), _width(space))
     processor = model.processor
     model.set_params(processor=None).fit(
         rows,
@@ -198,7 +230,7 @@ def fit_method(
         mapping, head = None, served
     else:
         mapping, head = served, None
-    front = Mapped.of(space.processor, Scaled(space.scale, mapping), _width(space))
+    front = Mapped.of(space.processor, space.front(mapping), _width(space))
     model.head_ = head or ScoreHead.of(front.n_features_out_, getattr(method, "classes_", None))
     model.processor_, model.n_features_in_ = front, front.n_features_in_
     model.temperature_, model.log_ratio_ = None, None

@@ -42,6 +42,8 @@ class Case:
         Their labels, behind one counted call.
     notes : tuple of str
         What was decided about the data, in sentences; part of the result.
+    unlabelled_source : int
+        Source rows that were left out because they carry no label.
     """
 
     task: Task
@@ -52,6 +54,7 @@ class Case:
     test: Samples | None
     sealed: SealedLabels | None
     notes: tuple[str, ...]
+    unlabelled_source: int = 0
 
 
 def pose(
@@ -128,7 +131,11 @@ def pose(
                 where=check.origin,
                 remedy="Name the label column with --label, or leave --test out",
             )
+    mute = 0
     if first is not None:
+        mute = int((~first.labelled).sum())
+        if mute:
+            notes.append(f"{mute} of {len(first)} source rows carry no label and are left out.")
         first = first.take(first.labelled)
     task = _task(first, labelled, check)
     classes = _classes(task, first, labelled)
@@ -148,7 +155,8 @@ def pose(
         check = check.without_labels()
     for note in notes:
         say(note)
-    return Case(task, classes, first, labelled, rows.without_labels(), check, sealed, tuple(notes))
+    target_rows = rows.without_labels()
+    return Case(task, classes, first, labelled, target_rows, check, sealed, tuple(notes), mute)
 
 
 def _read(role: str, what: Any, domain: str | None, options: dict[str, Any], say: Say) -> Samples:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isthmus import __version__, iofs
+from isthmus.data.checks.finding import Finding
 from isthmus.errors import UsageError
-from isthmus.fit.model import FeatureModel
+from isthmus.fit.blend import Model
 from isthmus.run.case import Case, short_origin
 from isthmus.run.extract import Extracted, Part
+from isthmus.run.postcheck import from_results
 from isthmus.run.proof import Proof
 from isthmus.run.standings import UNITS, Choice
 from isthmus.select.guard import Standing
@@ -45,7 +47,7 @@ class Result:
     results : dict
         Everything in ``results.json``: data, routes, verdict, scores with intervals, baselines.
     verdict : Verdict
-    model : FeatureModel
+    model : Model
         Works on features of `backbone`.
     predictions : DataFrame
         One row per target row: id, prediction, confidence.
@@ -55,7 +57,7 @@ class Result:
 
     results: dict[str, Any]
     verdict: Verdict
-    model: FeatureModel
+    model: Model
     predictions: pd.DataFrame
     run: dict[str, Any]
     _case: Case = field(repr=False)
@@ -73,9 +75,10 @@ class Result:
         call: str,
         seconds: float,
         notes: Sequence[str] = (),
+        findings: Sequence[Finding] = (),
     ) -> Result:
         """Put together what the steps returned; nothing is computed here but the predictions."""
-        results = {
+        results: dict[str, Any] = {
             "schema": 1,
             "isthmus": __version__,
             "task": case.task,
@@ -92,6 +95,7 @@ class Result:
             "settings": {k: v for k, v in settings.items() if isinstance(v, (int, float, str))},
             "evidence": choice.folds,
             "routes": [_route(s, UNITS[case.task], choice) for s in choice.standings],
+            "choice": None if choice.blend is None else choice.blend.as_dict(),
             "chosen": choice.verdict.decision,
             "verdict": {
                 "decision": choice.verdict.decision,
@@ -100,12 +104,14 @@ class Result:
                 "evidence": choice.verdict.evidence,
             },
             "proof": proof.as_dict(),
+            "findings": [_finding(finding) for finding in findings],
             "quarantine": {
                 "seen": features.seen,
                 "bad": len(features.problems),
                 "rows": [p.as_dict() for p in features.problems],
             },
         }
+        results["findings"] += [_finding(finding) for finding in from_results(results)]
         run = {
             "status": "finished",
             "call": call,
@@ -134,6 +140,7 @@ class Result:
             task=self._case.task,
             classes=self._case.classes,
             examples=trained.samples,
+            contract=self._contract(),
             extra={
                 "chosen": self.results["chosen"],
                 "verdict": self.results["verdict"]["sentence"],
@@ -164,6 +171,18 @@ class Result:
             task=self._case.task,
             classes=self._case.classes,
             modality=self._case.target.modality,
+            contract=self._contract(),
+        )
+
+    def _contract(self) -> dict[str, Any]:
+        """What the model remembers of its rows, for a check of new ones."""
+        from isthmus.serve.contract import contract_of
+
+        trained = self._features.source or self._features.labelled
+        assert trained is not None
+        parts = [part for _, part in _parts(self._features)]
+        return contract_of(
+            trained.samples, [part.X for part in parts], [part.samples for part in parts]
         )
 
     def text(self) -> str:
@@ -228,7 +247,7 @@ def call_digest(call: dict[str, Any]) -> str:
     return iofs.sha256_bytes(iofs.canonical_json(plain))
 
 
-def predict_target(part: Part, model: FeatureModel) -> pd.DataFrame:
+def predict_target(part: Part, model: Model) -> pd.DataFrame:
     """id, prediction and, where there are classes, the confidence of every target row."""
     import pandas as pd
 
@@ -260,6 +279,12 @@ def _parts(features: Extracted) -> list[tuple[str, Part]]:
     return [(role, part) for role, part in named if part is not None]
 
 
+def _finding(finding: Finding) -> dict[str, Any]:
+    """JSON form without the folders above the data: results must not depend on them."""
+    entry = finding.as_dict()
+    return entry | {"where": Path(entry["where"]).name, "figures": plain(entry["figures"])}
+
+
 def _counts(part: Part) -> dict[str, int]:
     return {"cached": part.hits, "computed": part.computed, "not_reached": part.unreached}
 
@@ -287,6 +312,9 @@ def _route(standing: Standing, unit: str, choice: Choice) -> dict[str, Any]:
         "score": interval(standing.score),
         "over_target_only": interval(standing.over_reference),
     }
+    if standing.expected is not None:
+        entry["expected_gain"] = interval(standing.expected)
+        entry["estimated_accuracy"] = interval(standing.estimate)
     if not standing.by_hand:
         return entry
     route = next(r for r in choice.routes if r.name == standing.route)

@@ -9,15 +9,19 @@ import numpy as np
 
 from isthmus.errors import IsthmusError
 from isthmus.evaluate.intervals import cv_difference, mean_interval
+from isthmus.fit.blend import Model
+from isthmus.fit.calibrate import Temperature
 from isthmus.fit.features import FeatureProcessor
 from isthmus.fit.folds import folds as make_folds
 from isthmus.fit.heads import HEADS, make_head
 from isthmus.fit.model import FeatureModel
 from isthmus.run.case import Case
 from isthmus.run.extract import Extracted
+from isthmus.select.blended import Blend, Blended, why_not
 from isthmus.select.evidence import Evidence, can_fold, cross_validate
-from isthmus.select.guard import USABLE, Standing, admit, decide
+from isthmus.select.guard import USABLE, Standing, admit, decide, decide_unlabelled
 from isthmus.select.methods import MethodRoute
+from isthmus.select.prior import choice_prior
 from isthmus.select.routes.base import Domains, ModelFactory, Route, discover
 from isthmus.types import Array, Interval, Verdict
 
@@ -46,15 +50,21 @@ class Choice:
     routes : list of Route
     domains : Domains
         What the routes were given.
+    blend : Blend, optional
+        What the automatic choice found.
+    notes : tuple of str
+        Why there is none.
     """
 
     standings: list[Standing]
     verdict: Verdict
-    models: dict[str, FeatureModel]
+    models: dict[str, Model]
     folds: str
     seconds: dict[str, float]
     routes: list[Route]
     domains: Domains
+    blend: Blend | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def route(self) -> Route:
@@ -62,7 +72,7 @@ class Choice:
         return next(r for r in self.routes if r.name == self.verdict.decision)
 
     @property
-    def model(self) -> FeatureModel:
+    def model(self) -> Model:
         """The model that serves."""
         return self.models[self.verdict.decision]
 
@@ -86,6 +96,7 @@ def model_factory(case: Case, *, head: str | None, seed: int) -> ModelFactory:
         return FeatureModel(
             processor=FeatureProcessor(standardize=columns, l2=not columns),
             head=make_head(name, case.task, **params),
+            temperature=None if case.task == "regression" else Temperature(),
             task=case.task,
             classes=case.classes,
             random_state=seed,
@@ -101,6 +112,7 @@ def choose(
     *,
     seed: int,
     methods: list[Route] | None = None,
+    automatic: bool = False,
     deadline: float | None = None,
 ) -> Choice:
     """Score the routes, decide, and fit every usable route on all that it may see.
@@ -109,6 +121,8 @@ def choose(
     ----------
     methods : list of Route, optional
         Routes named by hand; they join those of the folder.
+    automatic : bool, default=False
+        Let the automatic choice take part (`isthmus.select.blended`).
 
     Raises
     ------
@@ -120,7 +134,7 @@ def choose(
     own = discover()
     folds, how = _folds(case, domains, own, seed)
     seconds: dict[str, float] = {}
-    models: dict[str, FeatureModel] = {}
+    models: dict[str, Model] = {}
 
     def score(route: Route) -> Evidence:
         found = cross_validate(route, domains, new_model, folds, task=case.task, deadline=deadline)
@@ -138,7 +152,24 @@ def choose(
     )
     standings = [_standing(e, reference, features, seed) for e in evidence]
     verdict = decide(standings, unit=UNITS[case.task])
-    chosen = next(e for e in evidence if e.route == verdict.decision)
+    blended, notes = _automatic(case, domains, seed, deadline) if automatic else (None, ())
+    if blended is not None:
+        fit_start = time.monotonic()
+        models[blended.name] = blended.fit(domains, new_model)
+        seconds[blended.name] = time.monotonic() - fit_start
+        assert blended.found is not None
+        standings.append(
+            Standing(
+                blended.name,
+                "unscored",
+                "there are no labelled target rows to score it on",
+                expected=blended.found.gain,
+                estimate=blended.found.accuracy,
+            )
+        )
+        own = [*own, blended]
+        verdict = decide_unlabelled(verdict, standings[-1], least=choice_prior().least)
+    chosen = next((e for e in evidence if e.route == verdict.decision), None)
     offered = []
     for route in named:
         assert isinstance(route, MethodRoute)
@@ -162,7 +193,29 @@ def choose(
         wanted = line.status in ("scored", "unscored") or route.name == verdict.decision
         if wanted and line.status in USABLE and route.name not in models:
             fit(route)
-    return Choice([*standings, *offered], verdict, models, how, seconds, [*own, *named], domains)
+    return Choice(
+        [*standings, *offered],
+        verdict,
+        models,
+        how,
+        seconds,
+        [*own, *named],
+        domains,
+        None if blended is None else blended.found,
+        notes,
+    )
+
+
+def _automatic(
+    case: Case, domains: Domains, seed: int, deadline: float | None
+) -> tuple[Blended | None, tuple[str, ...]]:
+    """The automatic choice as a route, or why there is none."""
+    if domains.target is not None:
+        return None, ()  # labels decide
+    reason = why_not(task=case.task, source=domains.source is not None, target_rows=len(domains.Xt))
+    if reason is not None:
+        return None, (f"No automatic choice: {reason}.",)
+    return Blended(seed=seed, deadline=deadline), ()
 
 
 def over(deadline: float | None) -> bool:

@@ -20,12 +20,27 @@ def render(results: dict[str, Any], run: dict[str, Any]) -> str:
             f"{first['reason']} (all in quarantine.csv)"
         )
     lines += ["", "Leaderboard", *leaderboard(results, run), *troubles(results), ""]
+    lines += candidates(results)
     lines.append(f"Verdict    {results['verdict']['sentence']}")
     lines.append(f"Because    {results['verdict']['reason']}")
     proof = results["proof"]
     lines.append(f"Proof      {proof['outcome']}")
     lines.append(f"Protocol   {proof['protocol']}")
+    lines += warnings(results)
     return "\n".join(lines)
+
+
+def warnings(results: dict[str, Any]) -> list[str]:
+    """What the checks before and after the score found, without what is a mere fact."""
+    said: list[str] = []
+    for entry in results.get("findings", []):
+        if entry["severity"] == "info":
+            continue
+        why = f" ({entry['evidence']})" if entry["evidence"] else ""
+        line = f"Warning    {entry['code']}: {entry['title']}{why}. {entry['remedy']}"
+        if line not in said:
+            said.append(line)
+    return said
 
 
 def leaderboard(results: dict[str, Any], run: dict[str, Any]) -> list[str]:
@@ -38,6 +53,13 @@ def leaderboard(results: dict[str, Any], run: dict[str, Any]) -> list[str]:
     for entry in results["routes"]:
         name = entry["route"]
         evidence = figure(entry["score"], entry["metric"])
+        if entry.get("expected_gain"):
+            gain = entry["expected_gain"]
+            low, high = 100 * gain["low"], 100 * gain["high"]
+            evidence = (
+                f"expected {100 * gain['value']:+.1f} points [{low:+.1f}, {high:+.1f}]; estimated "
+                f"{figure(entry['estimated_accuracy'], 'accuracy')}, no label used"
+            )
         if not evidence:
             again = entry["reason"] in said or not entry["reason"]
             evidence = entry["status"] if again else f"{entry['status']}: {entry['reason']}"
@@ -50,6 +72,38 @@ def leaderboard(results: dict[str, Any], run: dict[str, Any]) -> list[str]:
         rows.append(("", name, "baseline", figure(score, proof["metric"]), ""))
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows]
+
+
+def candidates(results: dict[str, Any]) -> list[str]:
+    """The candidates of the automatic choice: weight, expectation, evidence."""
+    choice = results.get("choice")
+    if not choice:
+        return []
+    task = choice["diagnosis"]
+    auc = task["domain_auc"]
+    apart = (
+        "hardly" if auc < 0.6 else "somewhat" if auc < 0.8 else "far" if auc < 0.97 else "wholly"
+    )
+    lines = [
+        f"Diagnosis  the domains are {apart} apart (domain AUC {auc:.2f}); source-only has "
+        f"{100 * task['held_out_accuracy']:.1f} % on held-out source rows, and its confidence "
+        f"falls by {100 * task['confidence_drop']:.1f} points on the target"
+    ]
+    rows = [("candidate", "weight", "expected", "at worst about", "agrees with all", "")]
+    for line in sorted(choice["candidates"], key=lambda one: -one["weight"]):
+        if line["expected_gain"] is None:
+            rows.append((line["candidate"], "", "", "", "", line["reason"]))
+            continue
+        gain, down = 100 * line["expected_gain"], 100 * line["downside"]
+        agrees = f"{100 * line['evidence']['agreement']:.0f} %"
+        worst = f"{gain - 2 * down:+.1f}"
+        rows.append(
+            (line["candidate"], f"{100 * line['weight']:.0f} %", f"{gain:+.1f}", worst, agrees, "")
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines += ["Candidates"]
+    lines += ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
+    return [*lines, ""]
 
 
 def troubles(results: dict[str, Any]) -> list[str]:

@@ -31,6 +31,8 @@ class Standing:
     over_chosen : Interval or None
         Routes by hand: paired difference to the route that would serve without them, its level
         raised for their number.
+    expected, estimate : Interval or None
+        Automatic choice: expected gain over source-only, estimated accuracy; no label used.
     """
 
     route: str
@@ -40,6 +42,8 @@ class Standing:
     over_reference: Interval | None = None
     by_hand: bool = False
     over_chosen: Interval | None = None
+    expected: Interval | None = None
+    estimate: Interval | None = None
 
 
 def decide(standings: list[Standing], *, unit: str = "accuracy") -> Verdict:
@@ -171,6 +175,42 @@ def admit(verdict: Verdict, methods: list[Standing], *, unit: str = "accuracy") 
         f"{other} serves by rule: nothing tells {names} apart from it.",
         f"{verdict.reason} Name one method alone to let it serve unproven.",
         {**verdict.evidence, "rule": "methods unscored"},
+    )
+
+
+def decide_unlabelled(verdict: Verdict, blend: Standing, *, least: float) -> Verdict:
+    """Let the automatic choice serve where no target label can speak for or against it.
+
+    The blend serves where other tasks let expect a gain of at least `least`; otherwise it is
+    *declined* and what `verdict` named serves.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        What `decide` said of the plain routes.
+    blend : Standing
+        With its `expected` gain over source-only.
+    least : float
+    """
+    gain = blend.expected
+    if gain is None or blend.status not in USABLE:
+        return verdict
+    points = _points(gain, "accuracy")
+    evidence = {"expected_gain": gain.as_dict(), "instead of": verdict.decision}
+    if gain.value < least:
+        return Verdict(
+            verdict.decision,
+            f"Adaptation declined: {points} expected over {verdict.decision}.",
+            f"What helped on other data sets is not expected to help here: less than "
+            f"{100 * least:g} points. {verdict.decision} serves.",
+            {**evidence, "rule": "declined without labels"},
+        )
+    return Verdict(
+        blend.route,
+        f"Adapt: the blend is expected to gain {points} over {verdict.decision}.",
+        "No target label was used: the expectation comes from how its candidates fared on other "
+        "data sets that measured alike. Some labelled target rows (--shots) would prove it.",
+        {**evidence, "rule": "expected without labels"},
     )
 
 

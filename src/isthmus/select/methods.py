@@ -25,7 +25,7 @@ from isthmus.types import Adaptation, Array, Task
 if TYPE_CHECKING:
     from isthmus.fit.model import FeatureModel
 
-ALL = "all"
+ALL, AUTO, NONE = "all", "auto", "none"
 LIBRARY = {"transport": "ot", "deep": "torch"}  # extra -> what it is imported as
 
 
@@ -42,6 +42,19 @@ class Wanted:
 
     methods: tuple[tuple[str, Any], ...] = ()
     everything: bool = False
+
+
+def is_automatic(method: Any) -> tuple[bool, Any]:
+    """Whether the choice is automatic, and what is left of the argument.
+
+    ``None`` and ``"auto"`` are; ``"none"`` is not, and names no method either.
+    """
+    word = method.lower() if isinstance(method, str) else method
+    if isinstance(word, list | tuple) and len(word) == 1 and isinstance(word[0], str):
+        word = word[0].lower()
+    if word is None or word in ([], (), AUTO):
+        return True, None
+    return False, None if isinstance(word, str) and word == NONE else method
 
 
 def wanted(method: Any = None, *, seed: int = 0) -> Wanted:

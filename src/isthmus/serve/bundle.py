@@ -32,7 +32,7 @@ from isthmus.types import Array, Task
 if TYPE_CHECKING:
     from isthmus.backbone.base import Backbone, FrameBackbone
     from isthmus.data.samples import Samples
-    from isthmus.fit.model import FeatureModel
+    from isthmus.fit.blend import Model
 
 N_EXAMPLES = 8
 OUTPUTS = f"{ex.FOLDER}/outputs.safetensors"
@@ -46,13 +46,13 @@ class LoadedModel:
     ----------
     folder : Path
     manifest : dict
-    model : FeatureModel
+    model : Model
     backbone : Backbone or FrameBackbone
     """
 
     folder: Path
     manifest: dict[str, Any]
-    model: FeatureModel
+    model: Model
     backbone: Backbone | FrameBackbone
 
     @property
@@ -70,7 +70,7 @@ class LoadedModel:
 def save_model(
     folder: str | Path,
     *,
-    model: FeatureModel,
+    model: Model,
     backbone: Backbone | FrameBackbone,
     samples_like: Samples,
     task: Task,
@@ -78,6 +78,7 @@ def save_model(
     examples: Samples | None = None,
     n_examples: int = N_EXAMPLES,
     extra: Mapping[str, Any] | None = None,
+    contract: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a model that `load_model` reads back, on this machine or another.
 
@@ -85,7 +86,7 @@ def save_model(
     ----------
     folder : path
         New, empty, or with other files, which stay; a model in it is replaced as a whole.
-    model : FeatureModel
+    model : Model
         What works on features.
     backbone : Backbone or FrameBackbone
         What makes them; a fitted table encoder is saved with its state. One that cannot be
@@ -102,6 +103,9 @@ def save_model(
         How many; 0 for none.
     extra : mapping, optional
         JSON-ready facts for the reader (verdict, figures).
+    contract : mapping, optional
+        What `isthmus.serve.contract.contract_of` says of the rows; checked at predict time. It
+        lies in `extra` under the same name.
 
     Returns
     -------
@@ -134,7 +138,7 @@ def save_model(
         "model": meta,
         "input": schema_of(samples_like),
         "examples": described,
-        "extra": dict(extra or {}),
+        "extra": dict(extra or {}) | ({"contract": dict(contract)} if contract else {}),
     }
     try:
         with iofs.staging(folder, last=MANIFEST) as temporary:
@@ -183,7 +187,7 @@ def _finite(name: str, value: Array, where: str) -> None:
 
 
 def _replayed(
-    kept: ex.Kept, model: FeatureModel, backbone: Backbone | FrameBackbone
+    kept: ex.Kept, model: Model, backbone: Backbone | FrameBackbone
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Outputs of the examples as they were written, so that a replay starts from the same bytes."""
     from safetensors.numpy import save
@@ -255,11 +259,11 @@ def _part(tensors: dict[str, Array], prefix: str) -> dict[str, Array]:
     return {n.removeprefix(start): v for n, v in tensors.items() if n.startswith(start)}
 
 
-def _model(folder: Path, manifest: dict[str, Any], tensors: dict[str, Array]) -> FeatureModel:
-    from isthmus.fit.model import FeatureModel
+def _model(folder: Path, manifest: dict[str, Any], tensors: dict[str, Array]) -> Model:
+    from isthmus.fit.blend import model_from_state
 
     try:
-        model = FeatureModel.from_state(_part(tensors, "model"), manifest["model"])
+        model = model_from_state(_part(tensors, "model"), manifest["model"])
         same = model.task == manifest["task"] and tuple(model.classes) == tuple(manifest["classes"])
     except BundleError as error:
         raise damaged(folder / TENSORS, f"{error.what} {error.why}".strip()) from None
@@ -270,7 +274,7 @@ def _model(folder: Path, manifest: dict[str, Any], tensors: dict[str, Array]) ->
     return model
 
 
-def _probe(folder: Path, manifest: dict[str, Any], model: FeatureModel) -> None:
+def _probe(folder: Path, manifest: dict[str, Any], model: Model) -> None:
     """One made-up row through the head: widths and classes fit, or the model is refused here."""
     width, classes = manifest["backbone"]["num_features"], manifest["classes"]
     row = np.sin(np.arange(width, dtype=np.float32))[None] + 1.5

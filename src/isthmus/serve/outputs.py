@@ -10,7 +10,7 @@ import numpy as np
 from isthmus.types import Array
 
 if TYPE_CHECKING:
-    from isthmus.fit.model import FeatureModel
+    from isthmus.fit.blend import Model
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Outputs:
     values: Array | None = None
 
 
-def outputs_of(model: FeatureModel, X: Array) -> Outputs:
+def outputs_of(model: Model, X: Array) -> Outputs:
     """Predictions and, where there are classes, probabilities of feature rows."""
     predicted = model.predict(X)
     if model.task == "regression":

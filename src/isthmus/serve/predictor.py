@@ -13,6 +13,7 @@ import numpy as np
 from isthmus.data.samples import Problem, Samples
 from isthmus.errors import BundleError, DataError
 from isthmus.serve.bundle import load_model
+from isthmus.serve.contract import recheck
 from isthmus.serve.intake import read_labelled, read_unlabelled
 from isthmus.serve.outputs import outputs_of
 from isthmus.serve.schema import fit_to_schema
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from isthmus.backbone import Backbone, FrameBackbone, Store
     from isthmus.backbone.embed import Embedded
-    from isthmus.fit.model import FeatureModel
+    from isthmus.fit.blend import Model
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Predictor:
 
     Parameters
     ----------
-    model : FeatureModel
+    model : Model
     backbone : Backbone or FrameBackbone
     task : str
     classes : tuple of str
@@ -48,31 +49,37 @@ class Predictor:
         Where it was loaded from.
     store : Store or None
         Where features are kept between calls; None: nowhere.
+    contract : dict
+        What the model remembers of its rows (see `isthmus.serve.contract`).
     """
 
-    model: FeatureModel
+    model: Model
     backbone: Backbone | FrameBackbone
     task: Task
     classes: tuple[str, ...]
     schema: dict[str, Any]
     folder: Path | None = None
     store: Store | None = field(default=None, repr=False)
+    contract: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_parts(
         cls,
         *,
-        model: FeatureModel,
+        model: Model,
         backbone: Backbone | FrameBackbone,
         task: Task,
         classes: tuple[str, ...],
         modality: Modality,
         schema: dict[str, Any] | None = None,
         store: Store | None = None,
+        contract: dict[str, Any] | None = None,
     ) -> Predictor:
         """A predictor without a folder."""
         known = schema or {"modality": modality, "reading": {}}
-        return cls(model, backbone, task, tuple(classes), known, store=store)
+        return cls(
+            model, backbone, task, tuple(classes), known, store=store, contract=contract or {}
+        )
 
     def predict(
         self,
@@ -104,6 +111,7 @@ class Predictor:
             multi-label; a number for regression); with classes ``confidence`` (probability of
             the predicted class; multi-label: none) and one column ``p(NAME)`` a class; ``error``
             (None where there is a prediction). Rows that could not even be read as rows come last.
+            ``frame.attrs["findings"]``: what the rows break of the model's contract, as JSON.
 
         Raises
         ------
@@ -116,7 +124,12 @@ class Predictor:
         for note in (*notes, *got.notes):
             logger.warning("%s: %s", samples.origin, note)
         _check_bad(got.problems, samples, max_bad)
-        return self._frame(samples, got)
+        frame = self._frame(samples, got)
+        found = recheck(self.contract, samples, got.features)
+        for finding in found:
+            logger.warning("%s", finding)
+        frame.attrs["findings"] = [finding.as_dict() for finding in found]
+        return frame
 
     def evaluate(
         self,
@@ -147,7 +160,7 @@ class Predictor:
         dict
             What `isthmus.evaluate.metrics.score` returns (classes that the model never saw are
             in ``unseen`` and count as errors), and ``rows``: seen, scored, unlabelled, bad, and
-            ``problems``.
+            ``problems``; and ``findings``: what the rows break of the model's contract.
 
         Raises
         ------
@@ -187,7 +200,14 @@ class Predictor:
             "bad": len(problems),
         }
         result["problems"] = [problem.as_dict() for problem in problems]
-        result["notes"] = [*result.get("notes", ()), *notes, *got.notes]
+        broken = recheck(self.contract, used, got.features, scored=True)
+        result["findings"] = [finding.as_dict() for finding in broken]
+        result["notes"] = [
+            *result.get("notes", ()),
+            *notes,
+            *got.notes,
+            *(str(finding) for finding in broken),
+        ]
         return result
 
     def verify(self) -> dict[str, Any]:
@@ -301,4 +321,10 @@ def load(
         found.manifest["input"],
         folder=found.folder,
         store=store,
+        contract=_contract(found.manifest),
     )
+
+
+def _contract(manifest: dict[str, Any]) -> dict[str, Any]:
+    found = manifest["extra"].get("contract")
+    return found if isinstance(found, dict) else {}

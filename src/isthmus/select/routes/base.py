@@ -18,6 +18,7 @@ import numpy as np
 from isthmus.types import Array
 
 if TYPE_CHECKING:
+    from isthmus.fit.blend import Model
     from isthmus.fit.model import FeatureModel
 
 
@@ -95,7 +96,7 @@ class Route(ABC):
         return None
 
     @abstractmethod
-    def fit(self, domains: Domains, new_model: ModelFactory) -> FeatureModel:
+    def fit(self, domains: Domains, new_model: ModelFactory) -> Model:
         """Fit a fresh model on what the route uses; `domains` is not modified."""
 
 
