@@ -15,8 +15,10 @@ from types import ModuleType
 from typing import Any
 
 from isthmus.backbone import Store, load_backbone
+from isthmus.data.checks import stop_on_errors
 from isthmus.run.case import pose
 from isthmus.run.extract import extract
+from isthmus.run.preflight import preflight
 from isthmus.run.proof import prove
 from isthmus.run.record import Result, call_digest, claim_folder, mark_running
 from isthmus.run.standings import choose, model_factory
@@ -154,15 +156,19 @@ def transfer(
     )
     mark_running(folder, call)
     say(f"--- backbone\n{model.name}, {case.target.modality} features")
+    store = None if no_cache else Store()
+    look: dict[str, Any] = {"store": store, "max_bad": bad, "seed": seed}
+    found = preflight(case, model, **look)
+    stop_on_errors(found)
     features = extract(
         case,
         model,
-        store=None if no_cache else Store(),
-        max_bad=bad,
-        seed=seed,
+        **look,
         deadline=None if time is None else start + 0.7 * time,
         progress=progress,
     )
+    found = preflight(case, model, features, known=found, **look)
+    stop_on_errors(found)
     new_model = model_factory(case, head=head, seed=seed)
     choice = choose(
         case,
@@ -183,6 +189,7 @@ def transfer(
         call=call_digest(call),
         seconds=clock.monotonic() - start,
         notes=[*left_out, *choice.notes],
+        findings=found,
     )
     if folder is not None:
         result.save(folder)

@@ -138,7 +138,8 @@ def test_a_small_budget_samples_the_source_and_says_so(tmp_path):
     frame = pd.DataFrame(rng.normal(size=(400, 5)), columns=list("abcde"))
     frame["label"] = np.where(frame["a"] > 0, "up", "down")
     frame.to_csv(tmp_path / "s.csv", index=False)
-    frame.drop(columns="label").to_csv(tmp_path / "t.csv", index=False)
+    other = pd.DataFrame(rng.normal(size=(400, 5)), columns=list("abcde"))
+    other.to_csv(tmp_path / "t.csv", index=False)
     results = transfer(
         "--source", tmp_path / "s.csv", "--target", tmp_path / "t.csv", "--time", "5m"
     )

@@ -37,8 +37,8 @@ def table(result):
     return {r["route"]: r for r in result.results["routes"]}
 
 
-def test_by_default_nothing_changes():
-    result = transfer(blobs(90), far(60, 1)[0])
+def test_without_methods_and_without_the_choice_nothing_changes():
+    result = transfer(blobs(90), far(60, 1)[0], method="none")
     assert list(table(result)) == BASELINES
     assert not {"by_hand", "troubles"} & set(table(result)["source-only"])
     assert "method" not in result.results["settings"]
@@ -259,3 +259,19 @@ def test_a_time_budget_leaves_methods_out_and_says_so(monkeypatch):
     assert {table(result)[n]["status"] for n in ("coral", "kmm")} == {"not reached"}
     assert result.results["chosen"] == "source-only"
     assert transfer(*pair, method="coral", time=60, head=QUICK).results["chosen"] == "coral"
+
+
+def test_by_default_the_choice_is_automatic():
+    for method in (None, "auto"):
+        result = transfer(blobs(200), far(150, 1)[0], method=method)
+        assert list(table(result)) == [*BASELINES, "blend"]
+        assert result.results["choice"]["candidates"][0]["candidate"] == "source-only"
+        assert result.results["chosen"] in ("blend", "source-only")
+        assert ("Adapt" in result.verdict.sentence) == (result.results["chosen"] == "blend")
+
+
+def test_regression_has_no_automatic_choice_and_says_so():
+    X, _ = blobs(120)
+    result = transfer((X, X[:, 0] * 2.0), far(60, 1)[0], task="regression")
+    assert list(table(result)) == BASELINES
+    assert any("No automatic choice" in note for note in result.results["notes"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from isthmus.select.guard import USABLE, Standing, admit, decide, decide_unlabel
 from isthmus.select.methods import MethodRoute
 from isthmus.select.prior import choice_prior
 from isthmus.select.routes.base import Domains, ModelFactory, Route, discover
+from isthmus.select.stacked import Stack, Stacked
 from isthmus.types import Array, Interval, Verdict
 
 UNITS = {
@@ -31,6 +32,7 @@ UNITS = {
     "regression": "negative mean absolute error",
 }
 N_SPLITS = 5
+NO_LABELS = "there are no labelled target rows to score it on"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Choice:
     routes : list of Route
     domains : Domains
         What the routes were given.
-    blend : Blend, optional
+    blend : Blend or Stack, optional
         What the automatic choice found.
     notes : tuple of str
         Why there is none.
@@ -63,7 +65,7 @@ class Choice:
     seconds: dict[str, float]
     routes: list[Route]
     domains: Domains
-    blend: Blend | None = None
+    blend: Blend | Stack | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -150,44 +152,49 @@ def choose(
     reference = next(
         (e for e in evidence if e.route == "target-only" and e.status == "scored"), None
     )
-    standings = [_standing(e, reference, features, seed) for e in evidence]
-    verdict = decide(standings, unit=UNITS[case.task])
-    blended, notes = _automatic(case, domains, seed, deadline) if automatic else (None, ())
-    if blended is not None:
-        fit_start = time.monotonic()
-        models[blended.name] = blended.fit(domains, new_model)
-        seconds[blended.name] = time.monotonic() - fit_start
-        assert blended.found is not None
-        standings.append(
-            Standing(
-                blended.name,
-                "unscored",
-                "there are no labelled target rows to score it on",
-                expected=blended.found.gain,
-                estimate=blended.found.accuracy,
+    notes: tuple[str, ...] = ()
+    found: Blend | Stack | None = None
+    if automatic:
+        auto, notes = _automatic(case, domains, folds, seed, deadline)
+        if auto is not None:
+            start = time.monotonic()
+            wide = features.domains(whole=True)
+            models[auto.name] = auto.fit(wide, new_model)
+            seconds[auto.name] = time.monotonic() - start
+            found = auto.found
+            own = [*own, auto]
+            evidence.append(
+                found.evidence
+                if isinstance(found, Stack)
+                else Evidence(auto.name, "unscored", NO_LABELS)
             )
-        )
-        own = [*own, blended]
-        verdict = decide_unlabelled(verdict, standings[-1], least=choice_prior().least)
+    standings = [_standing(e, reference, features, seed) for e in evidence]
+    if isinstance(found, Blend):
+        line = replace(standings[-1], expected=found.gain, estimate=found.accuracy)
+        standings[-1] = line
+        verdict = decide(standings[:-1], unit=UNITS[case.task])
+        verdict = decide_unlabelled(verdict, line, least=choice_prior().least)
+    else:
+        verdict = decide(standings, unit=UNITS[case.task])
     chosen = next((e for e in evidence if e.route == verdict.decision), None)
-    offered = []
+    offered: list[Standing] = []
     for route in named:
         assert isinstance(route, MethodRoute)
-        found = score(route)
+        shown = score(route)
         try:
-            if found.status == "failed" and len(named) == 1:
+            if shown.status == "failed" and len(named) == 1:
                 fit(route)  # once more, for its own words
-            if found.status == "unscored" and len(named) > 1 and over(deadline):
+            if shown.status == "unscored" and len(named) > 1 and over(deadline):
                 reason = "the time budget ended before it was fitted"
-                found = Evidence(route.name, "not reached", reason, seconds=found.seconds)
-            if found.status in ("scored", "unscored"):
+                shown = Evidence(route.name, "not reached", reason, seconds=shown.seconds)
+            if shown.status in ("scored", "unscored"):
                 fit(route)
         except IsthmusError as error:
             if len(named) == 1:
                 raise
-            found = Evidence(route.name, "failed", str(error), seconds=found.seconds)
+            shown = Evidence(route.name, "failed", str(error), seconds=shown.seconds)
         route.forget()
-        offered.append(_standing(found, reference, features, seed, chosen=chosen, count=len(named)))
+        offered.append(_standing(shown, reference, features, seed, chosen=chosen, count=len(named)))
     verdict = admit(verdict, offered, unit=UNITS[case.task])
     for route, line in zip([*own, *named], [*standings, *offered], strict=True):
         wanted = line.status in ("scored", "unscored") or route.name == verdict.decision
@@ -201,20 +208,26 @@ def choose(
         seconds,
         [*own, *named],
         domains,
-        None if blended is None else blended.found,
+        found,
         notes,
     )
 
 
 def _automatic(
-    case: Case, domains: Domains, seed: int, deadline: float | None
-) -> tuple[Blended | None, tuple[str, ...]]:
+    case: Case,
+    domains: Domains,
+    folds: list[tuple[Array, Array]],
+    seed: int,
+    deadline: float | None,
+) -> tuple[Blended | Stacked | None, tuple[str, ...]]:
     """The automatic choice as a route, or why there is none."""
-    if domains.target is not None:
-        return None, ()  # labels decide
     reason = why_not(task=case.task, source=domains.source is not None, target_rows=len(domains.Xt))
+    if reason is None and domains.target is not None and not folds:
+        reason = "the labelled target rows are too few to weigh candidates by"
     if reason is not None:
         return None, (f"No automatic choice: {reason}.",)
+    if domains.target is not None:
+        return Stacked(folds, seed=seed, deadline=deadline), ()
     return Blended(seed=seed, deadline=deadline), ()
 
 

@@ -79,6 +79,10 @@ def candidates(results: dict[str, Any]) -> list[str]:
     choice = results.get("choice")
     if not choice:
         return []
+    if "diagnosis" not in choice:
+        kept = sorted(choice["candidates"], key=lambda one: -one["weight"])
+        named = [f"{one['candidate']} {100 * one['weight']:.0f} %" for one in kept if one["weight"]]
+        return ["Blend      " + ", ".join(named) + " (weights from held-out labels)", ""]
     task = choice["diagnosis"]
     auc = task["domain_auc"]
     apart = (

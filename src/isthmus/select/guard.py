@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from isthmus.types import Interval, Verdict
 
+BLEND = "blend"  # the automatic choice among the routes
 # a route that the time budget left unscored can still serve by rule
 USABLE = ("scored", "unscored", "not reached")
 
@@ -51,8 +52,9 @@ def decide(standings: list[Standing], *, unit: str = "accuracy") -> Verdict:
 
     Rules, in order: (1) without labelled target rows only source-only can serve, and nothing can
     be said about it; (2) with too few of them to compare, source and target rows are pooled by
-    rule; (3) otherwise the best cross-validated route serves, and the source is *declined* when
-    target-only is better by a paired interval that excludes zero.
+    rule; (3) otherwise the blend of all candidates serves where it scores above target-only, else
+    the best cross-validated route, and the source is *declined* when target-only is better by a
+    paired interval that excludes zero.
 
     Parameters
     ----------
@@ -86,7 +88,16 @@ def decide(standings: list[Standing], *, unit: str = "accuracy") -> Verdict:
             "It is the only route that could be scored.",
             {"rule": "only route scored"},
         )
-    rival = max((s for s in scored.values() if s is not reference), key=_value)
+    plain = [s for s in scored.values() if s is not reference and s.route != BLEND]
+    mixed = scored.get(BLEND)
+    if mixed is not None and mixed.over_reference is not None and mixed.over_reference.value > 0:
+        # choosing the single best of many by a few labels is what the guard is there to prevent
+        rival = mixed
+    elif plain:
+        rival = max(plain, key=_value)
+        best = max([*plain, reference], key=lambda s: (_value(s), s is reference))
+    else:
+        rival = max((s for s in scored.values() if s is not reference), key=_value)
     gap = rival.over_reference
     if gap is None:
         return Verdict(best.route, f"{best.route} has the best score.", "Highest score.", {})
@@ -105,6 +116,15 @@ def decide(standings: list[Standing], *, unit: str = "accuracy") -> Verdict:
             f"The source helps: {rival.route} beats target-only by {points}.",
             "The paired interval on the labelled target rows lies above zero.",
             {**evidence, "rule": "helps"},
+        )
+    if rival.route == BLEND:
+        return Verdict(
+            BLEND,
+            f"The blend serves: {points} over target-only, which the evidence does not separate "
+            "from zero.",
+            "The paired interval on the labelled target rows includes zero, and the blend has the "
+            "higher score.",
+            {**evidence, "rule": "blend, not separated"},
         )
     return Verdict(
         best.route,
