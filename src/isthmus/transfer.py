@@ -18,6 +18,7 @@ from isthmus.backbone import Store, load_backbone
 from isthmus.data.checks import stop_on_errors
 from isthmus.run.case import pose
 from isthmus.run.extract import extract
+from isthmus.run.next_labels import write_next_labels
 from isthmus.run.preflight import preflight
 from isthmus.run.proof import prove
 from isthmus.run.record import Result, call_digest, claim_folder, mark_running
@@ -193,7 +194,8 @@ def transfer(
     )
     if folder is not None:
         result.save(folder)
-        say(f"Saved in {folder}")
+        said = write_next_labels(folder, case, features, choice, new_model, seed=seed)
+        say(f"Saved in {folder}{'. ' if said else ''}{said}")
     return result
 
 
