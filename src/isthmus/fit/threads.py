@@ -7,7 +7,8 @@ machine the two take the same. Large products keep all threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -33,3 +34,13 @@ def calm(fit: Callable[..., Any]) -> Callable[..., Any]:
             return fit(self, X, *args, **kwargs)
 
     return fitted
+
+
+@contextmanager
+def calmly(size: int) -> Iterator[None]:
+    """One BLAS thread for a block of work on `size` numbers, where these are few."""
+    if size > SMALL:
+        yield
+        return
+    with threadpool_limits(1, user_api="blas"):
+        yield

@@ -18,6 +18,7 @@ import numpy as np
 from isthmus.errors import IsthmusError
 from isthmus.fit.blend import BlendModel
 from isthmus.fit.model import FeatureModel
+from isthmus.fit.threads import calmly
 from isthmus.select.candidates import CANDIDATES, Bench
 from isthmus.select.descriptors import Surroundings, blend_row, columns, table
 from isthmus.select.prior import ChoicePrior, choice_prior
@@ -134,9 +135,10 @@ class Blended(Route):
 
     def fit(self, domains: Domains, new_model: ModelFactory) -> BlendModel:
         """Fit on what the domains hold; what was found stays in `found`."""
-        self.found = blend(
-            domains, new_model, seed=self.seed, deadline=self.deadline, prior=self.prior
-        )
+        with calmly(domains.Xt.size):
+            self.found = blend(
+                domains, new_model, seed=self.seed, deadline=self.deadline, prior=self.prior
+            )
         return self.found.model
 
 

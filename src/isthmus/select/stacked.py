@@ -28,6 +28,7 @@ from isthmus.fit.adapted import adapt, fit_adapter, fit_method
 from isthmus.fit.blend import BlendModel
 from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.model import FeatureModel
+from isthmus.fit.threads import calmly
 from isthmus.select.blended import NAME, SMALLEST, Line
 from isthmus.select.candidates import Bench, few
 from isthmus.select.evidence import Evidence, Folds
@@ -171,7 +172,10 @@ class Stacked(Route):
 
     def fit(self, domains: Domains, new_model: ModelFactory) -> BlendModel:
         """Fit on what the domains hold; what was found stays in `found`."""
-        self.found = stack(domains, new_model, self.folds, seed=self.seed, deadline=self.deadline)
+        with calmly(domains.Xt.size):
+            self.found = stack(
+                domains, new_model, self.folds, seed=self.seed, deadline=self.deadline
+            )
         return self.found.model
 
 
