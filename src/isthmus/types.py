@@ -147,3 +147,32 @@ class Adaptation:
     prior: Prior | None = None
     troubles: tuple[Trouble, ...] = ()
     info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DomainBatch:
+    """What a network made of one batch of one domain, as an alignment objective sees it.
+
+    Parameters
+    ----------
+    features : tensor of shape (n, d)
+        What the head reads.
+    logits : tensor of shape (n, k)
+        The head's output, before softmax; (n, 1) for regression.
+    labels : tensor of shape (n,), optional
+        Class positions (int64) or values (float). None on unlabelled target rows; -1 on the
+        unlabelled rows of a batch that has some labelled ones.
+    inputs : tensor, optional
+        What the network was given.
+    rows : tensor of shape (n,), optional
+        Positions of the rows in their data set.
+    layers : dict of tensors, optional
+        Features of further layers by name, for objectives that align several.
+    """
+
+    features: Any
+    logits: Any
+    labels: Any = None
+    inputs: Any = None
+    rows: Any = None
+    layers: dict[str, Any] = field(default_factory=dict)
