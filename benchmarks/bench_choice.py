@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.choice_prior import NAMES, ROOT, Record, learn, records
+from isthmus.select.blended import estimated_accuracy
 from isthmus.select.descriptors import OWN, TASK, blend_row
 from isthmus.select.prior import ChoicePrior
 
@@ -57,12 +58,9 @@ def outcome(r: Record, prior: ChoicePrior) -> Outcome:
     base = float(r.accuracy[r.order.index("source-only")])
     declined = float(weights @ gain) < prior.least
     row = blend_row(r.rows, weights, gain, proba)
-    value = float(np.clip(proba.max(axis=1).mean() + prior.accuracy.predict(row[None])[0], 0, 1))
-    spread = max(float(prior.spread.predict(row[None])[0]), 0.01)
-    noise = np.sqrt(max(value * (1 - value), 0.01) / len(proba))
-    half = prior.accuracy_error["0.9"] * float(np.hypot(spread, noise))
+    told = estimated_accuracy(prior, row, proba)
     return Outcome(
-        r, right, base if declined else right, declined, (value, value - half, value + half)
+        r, right, base if declined else right, declined, (told.value, told.low, told.high)
     )
 
 

@@ -27,11 +27,13 @@ from isthmus.fit.calibrate import Temperature
 from isthmus.fit.features import FeatureProcessor
 from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.model import FeatureModel
-from isthmus.select.candidates import CANDIDATES, Bench
+from isthmus.select.bench import Bench
+from isthmus.select.candidates import candidates
 from isthmus.select.descriptors import Surroundings, blend_row, columns, table
 from isthmus.select.prior import FILE, SCHEMA, ChoicePrior, settled
 from isthmus.select.routes.base import Domains, Labelled
 
+CANDIDATES = candidates(labelled=False)
 NAMES = tuple(c.name for c in CANDIDATES)
 ROOT = Path(__file__).resolve().parents[1]
 # Looked at on the reported tasks in leave-one-suite-out runs; see docs/log.md.
@@ -72,7 +74,7 @@ def record(task: ChoiceTask, *, reported: bool) -> Record:
     proba = {}
     for candidate in CANDIDATES:
         try:
-            proba[candidate.name] = candidate.build(bench).predict_proba(task.Xt)
+            proba[candidate.name] = candidate.build(bench, None).predict_proba(task.Xt)
         except IsthmusError as error:
             print(f"  {task.name}: {candidate.name} failed: {error}", flush=True)
     rows, order = table(Surroundings(bench), proba, NAMES)

@@ -12,14 +12,16 @@ from isthmus.fit.calibrate import Temperature
 from isthmus.fit.features import FeatureProcessor
 from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.model import FeatureModel
-from isthmus.select import blended, candidates
+from isthmus.select import blended
+from isthmus.select import candidates as cast
+from isthmus.select.bench import Bench
 from isthmus.select.blended import Blended, blend, why_not
-from isthmus.select.candidates import CANDIDATES, Bench
+from isthmus.select.candidates import CANDIDATES, candidates
 from isthmus.select.descriptors import Surroundings, columns, neighbors, table
 from isthmus.select.routes.base import Domains, Labelled
 
 CLASSES = ("ant", "bee", "cat")
-NAMES = tuple(c.name for c in CANDIDATES)
+NAMES = tuple(c.name for c in candidates(labelled=False))
 
 
 def new_model():
@@ -89,11 +91,11 @@ def test_no_target_label_is_read(found):
 
 
 def test_a_candidate_that_fails_is_named_and_the_others_go_on(monkeypatch):
-    def broken(bench):
+    def broken(bench, known):
         raise DataError("nothing works", where="here")
 
     spoilt = tuple(replace(c, build=broken) if c.name == "tca" else c for c in CANDIDATES)
-    monkeypatch.setattr(blended, "CANDIDATES", spoilt)
+    monkeypatch.setattr(cast, "CANDIDATES", spoilt)
     domains, _ = pair()
     result = blend(domains, new_model)
     line = next(line for line in result.lines if line.name == "tca")
@@ -207,6 +209,6 @@ def test_neighbors_are_the_nearest_by_brute_force():
 
 def test_smoothed_shares_move_towards_the_targets():
     domains, _ = pair(m=300, shift=0.0, shares=[0.8, 0.1, 0.1])
-    model = candidates.smoothed_prior(Bench(domains, new_model))
+    model = cast.smoothed_prior(Bench(domains, new_model), None)
     ratio = np.exp(model.log_ratio_)
     assert ratio[0] > 1.2 and (ratio[1:] < 1).all()

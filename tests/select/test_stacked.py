@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,9 +13,13 @@ from isthmus.fit.features import FeatureProcessor
 from isthmus.fit.folds import folds as make_folds
 from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.model import FeatureModel
+from isthmus.select import candidates as table
 from isthmus.select import stacked
+from isthmus.select.candidates import CANDIDATES, candidates
+from isthmus.select.evidence import cross_validate
 from isthmus.select.routes.base import Domains, Labelled
-from isthmus.select.stacked import CANDIDATES, TRUST, stack, tempered
+from isthmus.select.routes.target_only import TargetOnly
+from isthmus.select.stacked import TRUST, stack, tempered
 
 CLASSES = ("ant", "bee", "cat")
 NAMES = np.array(CLASSES, dtype=object)
@@ -56,7 +62,7 @@ def test_it_helps_where_labels_are_few():
     right = (found.model.predict(domains.Xt)[rest] == yt[rest]).mean()
     assert right > (alone.predict(domains.Xt)[rest] == yt[rest]).mean()
     assert found.evidence.status == "scored" and len(found.evidence.fold_scores) == 6
-    assert [line.name for line in found.lines] == [name for name, _, _ in CANDIDATES]
+    assert [line.name for line in found.lines] == [c.name for c in candidates(labelled=True)]
     assert sum(line.weight for line in found.lines) == pytest.approx(1)
 
 
@@ -72,12 +78,12 @@ def test_a_candidate_that_fails_is_named(monkeypatch):
     def broken(bench, rows):
         raise DataError("nothing works")
 
-    spoilt = tuple((n, f, broken if n == "tca" else b) for n, f, b in CANDIDATES)
-    monkeypatch.setattr(stacked, "CANDIDATES", spoilt)
+    spoilt = tuple(replace(c, build=broken) if c.name == "tca" else c for c in CANDIDATES)
+    monkeypatch.setattr(table, "CANDIDATES", spoilt)
     domains, parts, _ = pair()
     found = stack(domains, new_model, parts)
     assert "nothing works" in next(x.reason for x in found.lines if x.name == "tca")
-    monkeypatch.setattr(stacked, "CANDIDATES", tuple((n, f, broken) for n, f, _ in CANDIDATES))
+    monkeypatch.setattr(table, "CANDIDATES", tuple(replace(c, build=broken) for c in CANDIDATES))
     with pytest.raises(DataError, match="nothing works"):
         stack(domains, new_model, parts)
 
@@ -87,3 +93,17 @@ def test_many_source_rows_are_drawn_and_said(monkeypatch):
     domains, parts, _ = pair()
     found = stack(domains, new_model, parts)
     assert "60 source rows" in found.notes[0]
+
+
+def test_what_a_route_was_in_every_fold_is_not_fitted_again():
+    domains, parts, _ = pair()
+    parts, fitted = parts[:2], []
+    scored = cross_validate(
+        TargetOnly(), domains, new_model, parts, task="classification", models=fitted
+    )
+    assert scored.status == "scored" and len(fitted) == len(parts)
+    plain = stack(domains, new_model, parts)
+    lent = stack(domains, new_model, parts, fitted={"target-only": fitted})
+    assert lent.as_dict() == plain.as_dict()
+    other = stack(domains, new_model, parts, fitted={"target-only": fitted[::-1]})
+    assert other.as_dict() != plain.as_dict()  # so they are listened to

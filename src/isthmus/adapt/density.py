@@ -92,6 +92,13 @@ def draw(n: int, size: int, seed: int) -> Array:
     return np.asarray(np.random.default_rng(seed).permutation(n)[:size])
 
 
+def some_rows(X: Array, most: int, rng: np.random.Generator) -> Array:
+    """Positions of at most `most` rows; which ones does not follow from their order."""
+    if len(X) <= most:
+        return np.arange(len(X))
+    return np.asarray(sorting(X)[np.sort(rng.permutation(len(X))[:most])])
+
+
 def folds_of(n: int, k: int, seed: int) -> Array:
     """(n,) fold number of each row, sizes as even as possible."""
     out = np.empty(n, dtype=np.int64)

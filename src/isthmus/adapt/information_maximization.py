@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from isthmus.adapt.density import sorting
+from isthmus.adapt.density import some_rows
 from isthmus.adapt.few_labels import new_rows
 from isthmus.adapt.fitted_forms import affine, class_scores
 from isthmus.adapt.maps import Affine
@@ -106,7 +106,7 @@ class InformationMaximization(ClassifierMixin, BaseEstimator):
             coef, level = coef - middle, level - tilt
         C = self.C if self.C is not None else _penalty(start)
         rng = np.random.default_rng(self.random_state)
-        s, t = self._some(rows.Xs, rng), self._some(rows.Xt, rng)
+        s, t = (some_rows(side, self.max_rows, rng) for side in (rows.Xs, rows.Xt))
         labelled = [(rows.Xs[s], codes[s])]
         if rows.labeled.any():
             labelled.append((rows.Xl, known))
@@ -150,12 +150,6 @@ class InformationMaximization(ClassifierMixin, BaseEstimator):
         from sklearn.linear_model import LogisticRegression
 
         return LogisticRegression(max_iter=1000)
-
-    def _some(self, X: Array, rng: np.random.Generator) -> Array:
-        """Rows to read, independent of their order."""
-        if len(X) <= self.max_rows:
-            return np.arange(len(X))
-        return np.asarray(sorting(X)[np.sort(rng.permutation(len(X))[: self.max_rows])])
 
     def _search(
         self,

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from isthmus.adapt.density import sorting
+from isthmus.adapt.density import some_rows
 from isthmus.adapt.few_labels import new_rows
 from isthmus.adapt.fitted_forms import affine, class_scores
 from isthmus.adapt.maps import Affine
@@ -92,7 +92,7 @@ class SelfTraining(ClassifierMixin, BaseEstimator):
         known = codes_of(rows.yt, self.classes_, WHO)
         model = self._fresh()
         rng = np.random.default_rng(self.random_state)
-        s, t = (_some(side, self.max_rows, rng) for side in (rows.Xs, rows.Xt))
+        s, t = (some_rows(side, self.max_rows, rng) for side in (rows.Xs, rows.Xt))
         fixed = np.full(len(rows.Xt), -1)
         fixed[rows.labeled] = known
         t = np.union1d(t, np.flatnonzero(rows.labeled))
@@ -174,10 +174,3 @@ def surest(confidence: Array, guess: Array, share: float) -> Array:
         least = np.partition(confidence[at], len(at) - count)[len(at) - count]
         kept[at] = confidence[at] >= least
     return kept
-
-
-def _some(X: Array, most: int, rng: np.random.Generator) -> Array:
-    """Positions of the rows that are read, independent of their order."""
-    if len(X) <= most:
-        return np.arange(len(X))
-    return np.sort(sorting(X)[rng.permutation(len(X))[:most]])

@@ -25,7 +25,7 @@ from isthmus.errors import IsthmusError
 from isthmus.evaluate.baseline import no_transfer
 from isthmus.evaluate.shots import draw_shots
 from isthmus.run.case import Case
-from isthmus.run.extract import _prepared as prepared
+from isthmus.run.extract import prepared
 from isthmus.select.methods import MethodRoute
 from isthmus.select.routes.base import Domains, Labelled, ModelFactory, Route
 from isthmus.types import Array

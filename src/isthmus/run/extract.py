@@ -102,7 +102,7 @@ def extract(
     DataError
         If more than `max_bad` of all rows are bad, or a part is left without rows.
     """
-    backbone = _prepared(case, backbone)
+    backbone = prepared(case, backbone)
     problems: dict[tuple[str, str], Problem] = {}
     seen = 0
     for part in (case.source, case.labelled, case.target, case.test):
@@ -179,7 +179,7 @@ def _source_part(
     )
 
 
-def _prepared(case: Case, backbone: Any) -> Backbone | FrameBackbone:
+def prepared(case: Case, backbone: Any) -> Backbone | FrameBackbone:
     """What a backbone must learn from the data first: a table's encoder, the width of plain rows.
 
     Tables have no pretrained encoder: it is fitted on the labelled rows, never on the target.

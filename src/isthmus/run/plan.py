@@ -22,11 +22,10 @@ from isthmus.run.costs import (
     route_steps,
     stub,
 )
-from isthmus.run.plan_file import AUTO, dump_plan, save_plan
-from isthmus.run.standings import _folds as evidence_folds
-from isthmus.run.standings import model_factory
+from isthmus.run.plan_file import dump_plan, save_plan
+from isthmus.run.standings import evidence_folds, model_factory
 from isthmus.select.catalogue import documented
-from isthmus.select.methods import Wanted, method_routes, shown, wanted
+from isthmus.select.methods import AUTO, NONE, Wanted, is_automatic, method_routes, shown, wanted
 from isthmus.select.routes.base import discover
 from isthmus.types import Array
 
@@ -109,8 +108,7 @@ def plan(
     }
     bad = 0.01 if max_bad is None else max_bad
     options = {name: value for name, value in reading.items() if value is not None}
-    if method in (AUTO, [AUTO], (AUTO,)):
-        method = None
+    automatic, method = is_automatic(method)
     asked = wanted(method, seed=seed)
     case = pose(
         source,
@@ -141,7 +139,7 @@ def plan(
     filled = {
         "backbone": DEFAULTS[case.target.modality] if backbone is None else backbone,
         "head": head or ("ridge" if case.task == "regression" else "logistic"),
-        "method": AUTO if method is None else method,
+        "method": AUTO if automatic else NONE if method is None else method,
         "routes": AUTO,
         "max_bad": bad,
     }

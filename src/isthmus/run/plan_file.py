@@ -11,9 +11,9 @@ from typing import Any
 
 from isthmus import __version__, iofs
 from isthmus.data.options import Options
-from isthmus.errors import DataError, UsageError, need
+from isthmus.errors import DataError, UsageError
+from isthmus.select.methods import AUTO
 
-AUTO = "auto"
 SECTIONS = ("isthmus", "options", "about")
 OPEN = ("routes", "method")  # `auto` means: as without the key
 LISTS = ("method", "routes", "features", "source_domain", "target_domain")
@@ -47,7 +47,8 @@ def dump_plan(options: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     UsageError
         If an option is no plain value (data in memory has no place in a file).
     """
-    yaml = need("yaml", extra="all")
+    import yaml
+
     for name, value in options.items():
         if not _plain(value):
             raise UsageError(
@@ -127,7 +128,8 @@ def _text(path: str | Path) -> str:
 
 def _parse(text: str, where: str) -> Any:
     """Plain values only; a key that is given twice is refused, since YAML would drop the first."""
-    yaml = need("yaml", extra="all")
+    import yaml
+
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         if tree is not None:

@@ -134,12 +134,22 @@ def choose(
     named = methods or []
     domains = features.domains(whole=bool(named))
     own = discover()
-    folds, how = _folds(case, domains, own, seed)
+    folds, how = evidence_folds(case, domains, own, seed)
     seconds: dict[str, float] = {}
     models: dict[str, Model] = {}
 
+    parts: dict[str, list[Model]] = {"target-only": []}  # what the automatic choice needs again
+
     def score(route: Route) -> Evidence:
-        found = cross_validate(route, domains, new_model, folds, task=case.task, deadline=deadline)
+        found = cross_validate(
+            route,
+            domains,
+            new_model,
+            folds,
+            task=case.task,
+            deadline=deadline,
+            models=parts.get(route.name),
+        )
         seconds[route.name] = found.seconds
         return found
 
@@ -155,7 +165,7 @@ def choose(
     notes: tuple[str, ...] = ()
     found: Blend | Stack | None = None
     if automatic:
-        auto, notes = _automatic(case, domains, folds, seed, deadline)
+        auto, notes = _automatic(case, domains, folds, parts, seed, deadline)
         if auto is not None:
             start = time.monotonic()
             wide = features.domains(whole=True)
@@ -217,6 +227,7 @@ def _automatic(
     case: Case,
     domains: Domains,
     folds: list[tuple[Array, Array]],
+    parts: dict[str, list[Model]],
     seed: int,
     deadline: float | None,
 ) -> tuple[Blended | Stacked | None, tuple[str, ...]]:
@@ -227,7 +238,7 @@ def _automatic(
     if reason is not None:
         return None, (f"No automatic choice: {reason}.",)
     if domains.target is not None:
-        return Stacked(folds, seed=seed, deadline=deadline), ()
+        return Stacked(folds, fitted=parts, seed=seed, deadline=deadline), ()
     return Blended(seed=seed, deadline=deadline), ()
 
 
@@ -236,7 +247,7 @@ def over(deadline: float | None) -> bool:
     return deadline is not None and time.monotonic() > deadline
 
 
-def _folds(
+def evidence_folds(
     case: Case, domains: Domains, routes: list[Route], seed: int
 ) -> tuple[list[tuple[Array, Array]], str]:
     """Folds of the labelled target rows, and how the evidence is made, in words."""

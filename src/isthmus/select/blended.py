@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,10 +19,11 @@ from isthmus.errors import IsthmusError
 from isthmus.fit.blend import BlendModel
 from isthmus.fit.model import FeatureModel
 from isthmus.fit.threads import calmly
-from isthmus.select.candidates import CANDIDATES, Bench
-from isthmus.select.descriptors import Surroundings, blend_row, columns, table
+from isthmus.select.bench import Bench, drawn
+from isthmus.select.candidates import candidates
+from isthmus.select.descriptors import TASK, Surroundings, blend_row, columns, table
 from isthmus.select.prior import ChoicePrior, choice_prior
-from isthmus.select.routes.base import Domains, Labelled, ModelFactory, Route
+from isthmus.select.routes.base import Domains, ModelFactory, Route
 from isthmus.types import Array, Interval, Task
 
 logger = logging.getLogger(__name__)
@@ -179,19 +180,19 @@ def blend(
         If source-only itself cannot be fitted.
     """
     table_of = prior or choice_prior()
-    some, notes = _drawn(domains, seed)
-    bench = Bench(some, new_model)
+    some, notes = drawn(replace(domains, target=None), seed, most_source=MOST, most_target=MOST)
+    bench, tried = Bench(some, new_model), candidates(labelled=False)
     models: dict[str, FeatureModel] = {}
     proba: dict[str, Array] = {}
     spent: dict[str, float] = {}
     failed: dict[str, str] = {}
-    for candidate in sorted(CANDIDATES, key=lambda c: c.rung):
+    for candidate in tried:
         start = clock()
         if models and deadline is not None and start > deadline:
             failed[candidate.name] = "not reached: the time budget ended"
             continue
         try:
-            model = candidate.build(bench)
+            model = candidate.build(bench, None)
             answer = model.predict_proba(some.Xt)
             if not np.isfinite(answer).all():
                 raise FloatingPointError("its probabilities are not finite")
@@ -209,13 +210,11 @@ def blend(
     weights = table_of.weights(gain, downside)
     weights = np.where(weights >= SMALLEST, weights, 0.0)
     weights /= weights.sum()
-    kept = [i for i in range(len(order)) if weights[i] > 0]
-    mixed = BlendModel([models[order[i]] for i in kept], weights[kept], [order[i] for i in kept])
     whole = np.tensordot(weights, np.stack([proba[name] for name in order]), 1)
     names = columns(table_of.candidates)
     at = {name: i for i, name in enumerate(order)}
     lines = []
-    for candidate in CANDIDATES:
+    for candidate in tried:
         i = at.get(candidate.name)
         if i is None:
             lines.append(Line(candidate.name, candidate.family, reason=failed[candidate.name]))
@@ -234,11 +233,11 @@ def blend(
             )
         )
     return Blend(
-        mixed,
+        pruned({name: models[name] for name in order}, dict(zip(order, weights, strict=True))),
         tuple(lines),
         _gain(table_of, float(weights @ gain)),
-        _accuracy(table_of, blend_row(rows, weights, gain, whole), whole),
-        {name: float(rows[0][i]) for i, name in enumerate(names[:12])},
+        estimated_accuracy(table_of, blend_row(rows, weights, gain, whole), whole),
+        {name: float(rows[0][i]) for i, name in enumerate(TASK)},
         tuple(notes),
     )
 
@@ -249,7 +248,8 @@ def _gain(prior: ChoicePrior, expected: float) -> Interval:
     return Interval(expected, expected + low, expected + high, 0.9, how)
 
 
-def _accuracy(prior: ChoicePrior, row: Array, proba: Array) -> Interval:
+def estimated_accuracy(prior: ChoicePrior, row: Array, proba: Array) -> Interval:
+    """Accuracy of a blend on the target rows, 90 %, from its descriptors and probabilities."""
     offset = float(prior.accuracy.predict(row[None])[0])
     value = float(np.clip(proba.max(axis=1).mean() + offset, 0, 1))
     spread = max(float(prior.spread.predict(row[None])[0]), 0.01)
@@ -259,18 +259,7 @@ def _accuracy(prior: ChoicePrior, row: Array, proba: Array) -> Interval:
     return Interval(value, max(value - half, 0.0), min(value + half, 1.0), 0.9, how)
 
 
-def _drawn(domains: Domains, seed: int) -> tuple[Domains, list[str]]:
-    """At most `MOST` rows a side; the target's prediction is for all rows all the same."""
-    assert domains.source is not None
-    rng = np.random.default_rng(seed)
-    notes, source, Xt = [], domains.source, domains.Xt
-    if len(source) > MOST:
-        rows = np.sort(rng.permutation(len(source))[:MOST])
-        source = Labelled(
-            source.X[rows], source.y[rows], None if source.groups is None else source.groups[rows]
-        )
-        notes.append(f"the candidates were fitted on {MOST:,} source rows, drawn at random")
-    if len(Xt) > MOST:
-        Xt = Xt[np.sort(rng.permutation(len(Xt))[:MOST])]
-        notes.append(f"the candidates saw {MOST:,} target rows, drawn at random")
-    return replace(domains, source=source, target=None, Xt=Xt), notes
+def pruned(models: Mapping[str, FeatureModel], weights: Mapping[str, float]) -> BlendModel:
+    """The blend without members that move no prediction."""
+    kept = [name for name in models if weights[name] >= SMALLEST]
+    return BlendModel([models[n] for n in kept], [weights[n] for n in kept], kept)

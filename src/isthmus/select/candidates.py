@@ -1,14 +1,12 @@
 """Layer 6: the candidates of the automatic choice: one of each idea, with settings that are fixed.
 
-All of them share one space, one penalty and one temperature, which the source chooses once; a
-candidate then costs a decomposition or a fit, not a search.
+**To add a candidate: a row of `CANDIDATES`**, then `make choice-prior`, which learns its weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -21,97 +19,18 @@ from isthmus.adapt.self_training import SelfTraining
 from isthmus.adapt.source_free_gaussian import SourceFreeGaussian
 from isthmus.adapt.standardize import Standardize
 from isthmus.adapt.tca import TCA
-from isthmus.fit.adapted import FLOOR, Space, adapt, common_space, fit_adapter, fit_method
+from isthmus.fit.adapted import FLOOR, fit_adapter
 from isthmus.fit.calibrate import Temperature
 from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.model import FeatureModel
-from isthmus.select.routes.base import Domains, ModelFactory
-from isthmus.types import Adaptation, Array
+from isthmus.select.bench import Bench
+from isthmus.select.routes.base import Labelled
+from isthmus.types import Adaptation
 
-WIDTH = 256  # features that the candidates see: the leading directions of both domains
-GAUSSIAN_WIDTH = 60  # a covariance of more needs more rows than most have
 SOFTER = 2.0  # temperature of discriminant analysis, whose independence assumption overstates
 
 
-class Bench:
-    """What the candidates of one pair of domains share, computed when first asked for.
-
-    Parameters
-    ----------
-    domains : Domains
-        With a source.
-    new_model : callable
-        Maker of models; its processing and its classes are taken.
-    """
-
-    def __init__(self, domains: Domains, new_model: ModelFactory) -> None:
-        assert domains.source is not None
-        self.domains, self.source, self.new_model = domains, domains.source, new_model
-
-    @cached_property
-    def space(self) -> Space:
-        """Both domains, processed as the heads want it, in at most `WIDTH` directions."""
-        whole = common_space(self.new_model().processor, self.source.X, self.domains.Xt)
-        return whole.reduced(WIDTH)
-
-    @cached_property
-    def narrow(self) -> Space:
-        """The same in few directions, for methods with a covariance."""
-        return self.space.reduced(GAUSSIAN_WIDTH)
-
-    @cached_property
-    def codes(self) -> Array:
-        """(n_s,) source labels as positions among `classes`."""
-        place = {name: i for i, name in enumerate(self.classes)}
-        return np.array([place[str(name)] for name in self.source.y])
-
-    @cached_property
-    def classes(self) -> tuple[str, ...]:
-        """All class names."""
-        return self.new_model().classes
-
-    @cached_property
-    def reference(self) -> FeatureModel:
-        """Source-only in the shared space: it chooses the penalty and the temperature."""
-        model = FeatureModel(
-            None,
-            LogisticHead(random_state=self.new_model().random_state),
-            Temperature(),
-            "classification",
-            self.classes,
-        )
-        return fit_adapter(
-            model, self.space, Adaptation(self.space.Xs), self.source.y, groups=self.source.groups
-        )
-
-    @property
-    def C(self) -> float:
-        """The penalty that the source chose, for features of variance 1 in the mean."""
-        return float(self.reference.head_.C_)
-
-    def blank(self, C: float, class_weight: str | None = None) -> FeatureModel:
-        """An unfitted model with a given penalty and without a search."""
-        head = LogisticHead(C=C, class_weight=class_weight)
-        return FeatureModel(None, head, None, "classification", self.classes)
-
-    def calibrated(self, model: FeatureModel) -> FeatureModel:
-        """The model with the temperature of the reference: held-out rows would cost five fits."""
-        model.temperature_ = self.reference.temperature_
-        model.calibration_ = "temperature of source-only"
-        return model
-
-    def adapted(self, method: Adapter) -> FeatureModel:
-        """Source-only on adapted rows; the penalty follows the scale that they came out with."""
-        space = self.space
-        found = adapt(method, space, self.source.y, task="classification")
-        before, after = (float(np.asarray(X).var(axis=0).sum()) for X in (space.Xs, found.Xs))
-        C = self.C * (before / after if after > 0 else 1.0)
-        return self.calibrated(fit_adapter(self.blank(C), space, found, self.source.y))
-
-    def fitted(self, method: object, space: Space | None = None) -> FeatureModel:
-        """A method that is a classifier itself."""
-        model = FeatureModel(None, LogisticHead(C=self.C), None, "classification", self.classes)
-        return fit_method(model, space or self.space, method, self.source.y)
+Build = Callable[["Bench", "Labelled | None"], FeatureModel]
 
 
 @dataclass(frozen=True)
@@ -125,18 +44,21 @@ class Candidate:
         What it assumes of the shift: ``none``, ``label``, ``mean``, ``subspace``, ``covariance``,
         ``clusters``, ``gaussian``.
     build : callable
-        ``build(bench) -> FeatureModel``.
+        ``build(bench, known) -> FeatureModel``; `known` are labelled target rows, or None.
     rung : int
         Cheap ones first: 0, 1, 2.
+    when : set of bool
+        Whether it is tried with labelled target rows, without, or both.
     """
 
     name: str
     family: str
-    build: Callable[[Bench], FeatureModel]
+    build: Build
     rung: int = 0
+    when: frozenset[bool] = frozenset({False, True})
 
 
-def smoothed_prior(bench: Bench) -> FeatureModel:
+def smoothed_prior(bench: Bench, known: Labelled | None) -> FeatureModel:
     """Source-only under class shares that expectation-maximisation estimates, drawn to equal ones.
 
     Saerens, Latinne and Decaestecker 2002, with a Dirichlet prior that weighs half as much as the
@@ -160,11 +82,11 @@ def smoothed_prior(bench: Bench) -> FeatureModel:
     return bench.calibrated(model)
 
 
-def discriminant(bench: Bench) -> FeatureModel:
+def discriminant(bench: Bench, known: Labelled | None) -> FeatureModel:
     """Linear discriminant analysis of the source: another boundary from the same rows."""
     model = bench.fitted(
         SourceFreeGaussian(trust=float("inf"), align=False, prior="source", shrinkage=0.1),
-        bench.narrow,
+        space=bench.narrow,
     )
     soft = Temperature()
     soft.T_, soft.note_ = SOFTER, "fixed"
@@ -172,53 +94,73 @@ def discriminant(bench: Bench) -> FeatureModel:
     return model
 
 
-def few(bench: Bench, most: int) -> int:
-    """A number of components that both domains can carry."""
-    space = bench.space
-    return max(1, min(most, space.Xs.shape[1], len(space.Xs) - 1, len(space.Xt) - 1))
+def gaussian(bench: Bench, known: Labelled | None) -> FeatureModel:
+    """Class means and covariances, aligned to the target."""
+    return bench.fitted(SourceFreeGaussian(prior="source"), space=bench.narrow)
 
 
-def informed(trade_off: float, tighter: float = 1.0) -> Callable[[Bench], FeatureModel]:
+def informed(trade_off: float, tighter: float = 1.0) -> Build:
     """Information maximisation from the reference on."""
 
-    def build(bench: Bench) -> FeatureModel:
+    def build(bench: Bench, known: Labelled | None) -> FeatureModel:
         start = LogisticHead(C=bench.C)
         method = InformationMaximization(start, trade_off=trade_off, C=bench.C / tighter)
-        return bench.fitted(method)
+        return bench.fitted(method, known)
 
     return build
 
 
-def source_only(bench: Bench) -> FeatureModel:
+def self_training(bench: Bench, known: Labelled | None) -> FeatureModel:
+    """Pseudo-labels of the surest target rows, round by round."""
+    return bench.fitted(SelfTraining(LogisticHead(C=bench.C)), known)
+
+
+def source_only(bench: Bench, known: Labelled | None) -> FeatureModel:
     """The reference itself."""
     return bench.reference
 
 
-def balanced(bench: Bench) -> FeatureModel:
+def target_only(bench: Bench, known: Labelled | None) -> FeatureModel:
+    """The labelled target rows alone."""
+    assert known is not None
+    return bench.target_only(known)
+
+
+def balanced(bench: Bench, known: Labelled | None) -> FeatureModel:
     """Source-only with classes of equal weight."""
     space = bench.space
     model = bench.blank(bench.C, "balanced")
     return bench.calibrated(fit_adapter(model, space, Adaptation(space.Xs), bench.source.y))
 
 
+def mapped(name: str, make: Callable[[Bench], Adapter | None]) -> Build:
+    """A head on the rows that an adapter maps."""
+    return lambda bench, known: bench.adapted(name, make(bench), known)
+
+
+WITHOUT, WITH = frozenset({False}), frozenset({True})  # labelled target rows
 CANDIDATES: tuple[Candidate, ...] = (
     Candidate("source-only", "none", source_only),
-    Candidate("balanced", "label", balanced),
-    Candidate("prior", "label", smoothed_prior),
-    Candidate("centre", "mean", lambda b: b.adapted(Standardize(scale=False))),
-    Candidate("pca", "subspace", lambda b: b.adapted(PCA(few(b, 40)))),
-    Candidate("coral", "covariance", lambda b: b.adapted(CORAL())),
-    Candidate("lda", "none", discriminant, 1),
+    Candidate("target-only", "none", target_only, when=WITH),
+    Candidate("pooled", "none", mapped("pooled", lambda b: None), when=WITH),
+    Candidate("balanced", "label", balanced, when=WITHOUT),
+    Candidate("prior", "label", smoothed_prior, when=WITHOUT),
+    Candidate("centre", "mean", mapped("centre", lambda b: Standardize(scale=False))),
+    Candidate("pca", "subspace", mapped("pca", lambda b: PCA(b.few(40)))),
+    Candidate("coral", "covariance", mapped("coral", lambda b: CORAL())),
+    Candidate("lda", "none", discriminant, 1, WITHOUT),
     Candidate(
-        "gfk", "subspace", lambda b: b.adapted(GFK(min(few(b, 20), max(1, few(b, 40) // 2)))), 1
+        "gfk", "subspace", mapped("gfk", lambda b: GFK(min(b.few(20), max(1, b.few(40) // 2)))), 1
     ),
-    Candidate(
-        "self-training", "clusters", lambda b: b.fitted(SelfTraining(LogisticHead(C=b.C))), 1
-    ),
+    Candidate("self-training", "clusters", self_training, 1),
     Candidate("information", "clusters", informed(0.3), 1),
     Candidate("information-tight", "clusters", informed(1.0, 10.0), 1),
-    Candidate(
-        "gaussian", "gaussian", lambda b: b.fitted(SourceFreeGaussian(prior="source"), b.narrow), 1
-    ),
-    Candidate("tca", "subspace", lambda b: b.adapted(TCA(few(b, 30))), 2),
+    Candidate("gaussian", "gaussian", gaussian, 1, WITHOUT),
+    Candidate("tca", "subspace", mapped("tca", lambda b: TCA(b.few(30))), 2),
 )
+
+
+def candidates(*, labelled: bool) -> list[Candidate]:
+    """Those for domains with or without labelled target rows, cheap ones first."""
+    fitting = [one for one in CANDIDATES if labelled in one.when]
+    return sorted(fitting, key=lambda one: one.rung)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from isthmus.errors import IsthmusError
 from isthmus.select.routes.base import Domains, Labelled, ModelFactory, Route
 from isthmus.types import Array, Task
+
+if TYPE_CHECKING:
+    from isthmus.fit.blend import Model
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +75,7 @@ def cross_validate(
     *,
     task: Task,
     deadline: float | None = None,
+    models: list[Model] | None = None,
 ) -> Evidence:
     """Score one route on folds of the labelled target rows.
 
@@ -80,6 +85,8 @@ def cross_validate(
         Positions into ``domains.target``; empty when there is nothing to score on.
     deadline : float, optional
         `time.monotonic` value after which no further fold is started.
+    models : list, optional
+        Receives the fitted model of each fold.
 
     Returns
     -------
@@ -113,6 +120,8 @@ def cross_validate(
             scores = row_scores(target.y[test], model.predict(target.X[test]), task)
             total[test] += scores
             count[test] += 1
+            if models is not None:
+                models.append(model)
             fold_scores.append(scores.mean())
     except IsthmusError as error:  # reported on the leaderboard; the other routes go on
         logger.warning("route %s failed: %s", route.name, error)

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from sklearn.base import BaseEstimator, is_regressor
 
 from isthmus.adapt.base import Adapter, discover, find
@@ -219,9 +218,7 @@ class MethodRoute(Route):
             )
         weight, groups = 1.0, source.groups
         if target is not None:
-            pooled = Pooled()
-            ratio = pooled.share / (1 - pooled.share) * len(source) / len(target)
-            weight = float(np.clip(ratio, 1.0, pooled.cap))
+            weight = Pooled().row_weight(len(source), len(target))
             groups = joint_groups(source.groups, target.groups, len(source), len(target))
         return fit_adapter(
             model, space, found, source.y, known=known, target_weight=weight, groups=groups

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus.select.routes.base import Domains, Labelled, balanced_weights, discover
-from isthmus.select.routes.pooled import joint_groups
+from isthmus.select.routes.base import Domains, Labelled, discover
+from isthmus.select.routes.pooled import Pooled, joint_groups
 
 
 def domains(with_target: bool = True, with_source: bool = True) -> Domains:
@@ -30,7 +30,7 @@ def test_a_route_without_its_labels_refuses_with_the_missing_domain():
     ("n_source", "n_target", "ratio"), [(100, 50, 2.0), (1000, 10, 10.0), (10, 100, 1.0)]
 )
 def test_target_rows_carry_half_of_the_weight_up_to_the_cap(n_source, n_target, ratio):
-    weights = balanced_weights(n_source, n_target, share=0.5, cap=10)
+    weights = Pooled().weights(n_source, n_target)
     assert weights.mean() == pytest.approx(1)
     assert weights[-1] / weights[0] == pytest.approx(ratio)
 

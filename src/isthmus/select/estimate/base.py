@@ -6,9 +6,7 @@ file, and a row in docs/methods.md.** `discover` finds it; nothing is registered
 
 from __future__ import annotations
 
-import importlib
 import logging
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from isthmus.errors import DataError, IsthmusError
+from isthmus.select.members import members
 from isthmus.select.validate.base import Scene, Trial
 from isthmus.types import Array
 
@@ -130,16 +129,4 @@ def held_out(scene: Scene, trial: Trial) -> tuple[Array, Array, Array]:
 
 def discover() -> dict[str, Estimator]:
     """One instance of every estimator in this folder, by name."""
-    package = importlib.import_module(__package__ or "isthmus.select.estimate")
-    found: dict[str, Estimator] = {}
-    for info in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"{package.__name__}.{info.name}")
-        for value in vars(module).values():
-            if (
-                isinstance(value, type)
-                and issubclass(value, Estimator)
-                and "name" in vars(value)
-                and value.__module__ == module.__name__
-            ):
-                found[value.name] = value()
-    return {name: found[name] for name in sorted(found)}
+    return members("isthmus.select.estimate", Estimator)

@@ -6,15 +6,12 @@ docs/methods.md.** `discover` finds it; nothing is registered by hand.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
+from isthmus.select.members import members
 from isthmus.types import Array
 
 if TYPE_CHECKING:
@@ -102,34 +99,4 @@ class Route(ABC):
 
 def discover() -> list[Route]:
     """One instance of every route in this folder, in the order of their names."""
-    package = importlib.import_module(__package__ or "isthmus.select.routes")
-    found: dict[str, Route] = {}
-    for info in pkgutil.iter_modules(package.__path__):
-        if info.name == "base":
-            continue
-        module = importlib.import_module(f"{package.__name__}.{info.name}")
-        for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Route) and value is not Route:
-                found[value.name] = value()
-    return [found[name] for name in sorted(found)]
-
-
-def balanced_weights(n_source: int, n_target: int, *, share: float, cap: float) -> Array:
-    """Row weights (source rows first) that give the target rows a share of the whole mass.
-
-    Parameters
-    ----------
-    share : float
-        Wanted share of the target rows in the total weight.
-    cap : float
-        One target row never counts more than this many source rows.
-
-    Returns
-    -------
-    ndarray of shape (n_source + n_target,)
-        Mean 1.
-    """
-    wanted = share / (1 - share) * n_source / max(n_target, 1)
-    per_target = float(np.clip(wanted, 1.0, cap))
-    weights = np.concatenate([np.ones(n_source), np.full(n_target, per_target)])
-    return weights / weights.mean()
+    return list(members("isthmus.select.routes", Route).values())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isthmus.select.routes.base import Domains, ModelFactory, Route, balanced_weights
+from isthmus.select.routes.base import Domains, ModelFactory, Route
 from isthmus.types import Array
 
 if TYPE_CHECKING:
@@ -34,10 +34,21 @@ class Pooled(Route):
     def __init__(self, share: float = 0.5, cap: float = 10.0) -> None:
         self.share, self.cap = share, cap
 
+    def row_weight(self, n_source: int, n_target: int) -> float:
+        """Weight of a labelled target row, in units of a source row."""
+        wanted = self.share / (1 - self.share) * n_source / max(n_target, 1)
+        return float(np.clip(wanted, 1.0, self.cap))
+
+    def weights(self, n_source: int, n_target: int) -> Array:
+        """(n_source + n_target,) row weights of mean 1, source rows first."""
+        each = self.row_weight(n_source, n_target)
+        weights = np.concatenate([np.ones(n_source), np.full(n_target, each)])
+        return np.asarray(weights / weights.mean())
+
     def fit(self, domains: Domains, new_model: ModelFactory) -> FeatureModel:
         source, target = domains.source, domains.target
         assert source is not None and target is not None
-        weights = balanced_weights(len(source), len(target), share=self.share, cap=self.cap)
+        weights = self.weights(len(source), len(target))
         return new_model().fit(
             np.concatenate([source.X, target.X]),
             np.concatenate([source.y, target.y]),

@@ -6,9 +6,7 @@ a row in docs/methods.md.** `discover` finds it; nothing is registered by hand.
 
 from __future__ import annotations
 
-import importlib
 import logging
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from isthmus.errors import IsthmusError
+from isthmus.select.members import members
 from isthmus.types import Array
 
 logger = logging.getLogger(__name__)
@@ -150,16 +149,4 @@ def validate(validator: Validator, scene: Scene, trials: Iterable[Trial]) -> dic
 
 def discover() -> dict[str, Validator]:
     """One instance of every validator in this folder, by name."""
-    package = importlib.import_module(__package__ or "isthmus.select.validate")
-    found: dict[str, Validator] = {}
-    for info in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"{package.__name__}.{info.name}")
-        for value in vars(module).values():
-            if (
-                isinstance(value, type)
-                and issubclass(value, Validator)
-                and value is not Validator
-                and value.__module__ == module.__name__
-            ):
-                found[value.name] = value()
-    return {name: found[name] for name in sorted(found)}
+    return members("isthmus.select.validate", Validator)

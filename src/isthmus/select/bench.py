@@ -1,0 +1,172 @@
+"""Layer 6: what the candidates of one pair of domains share.
+
+All of them see one space, one penalty and one temperature, which the source chooses once; a
+candidate then costs a decomposition or a fit, not a search.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from isthmus.adapt.base import Adapter
+from isthmus.fit.adapted import Space, adapt, common_space, fit_adapter, fit_method
+from isthmus.fit.calibrate import Temperature
+from isthmus.fit.logistic import LogisticHead
+from isthmus.fit.model import FeatureModel
+from isthmus.select.routes.base import Domains, Labelled, ModelFactory
+from isthmus.select.routes.pooled import Pooled
+from isthmus.types import Adaptation, Array
+
+WIDTH = 256  # features that the candidates see: the leading directions of both domains
+GAUSSIAN_WIDTH = 60  # a covariance of more needs more rows than most have
+
+
+class Bench:
+    """What the candidates of one pair of domains share, computed when first asked for.
+
+    Where a method takes `known`, these are the labelled target rows that it is fitted with (of a
+    fold, say); maps read no label, so all folds share them.
+
+    Parameters
+    ----------
+    domains : Domains
+        With a source.
+    new_model : callable
+        Maker of models; its processing and its classes are taken.
+    """
+
+    def __init__(self, domains: Domains, new_model: ModelFactory) -> None:
+        assert domains.source is not None
+        self.domains, self.source, self.new_model = domains, domains.source, new_model
+        self._maps: dict[str, tuple[Adaptation, float]] = {}
+
+    @cached_property
+    def space(self) -> Space:
+        """Both domains, processed as the heads want it, in at most `WIDTH` directions."""
+        whole = common_space(self.new_model().processor, self.source.X, self.domains.Xt)
+        return whole.reduced(WIDTH)
+
+    @cached_property
+    def narrow(self) -> Space:
+        """The same in few directions, for methods with a covariance."""
+        return self.space.reduced(GAUSSIAN_WIDTH)
+
+    @cached_property
+    def codes(self) -> Array:
+        """(n_s,) source labels as positions among `classes`."""
+        place = {name: i for i, name in enumerate(self.classes)}
+        return np.array([place[str(name)] for name in self.source.y])
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """All class names."""
+        return self.new_model().classes
+
+    @cached_property
+    def reference(self) -> FeatureModel:
+        """Source-only in the shared space: it chooses the penalty and the temperature."""
+        model = FeatureModel(
+            None,
+            LogisticHead(random_state=self.new_model().random_state),
+            Temperature(),
+            "classification",
+            self.classes,
+        )
+        return fit_adapter(
+            model, self.space, Adaptation(self.space.Xs), self.source.y, groups=self.source.groups
+        )
+
+    @property
+    def C(self) -> float:
+        """The penalty that the source chose, for features of variance 1 in the mean."""
+        return float(self.reference.head_.C_)
+
+    @cached_property
+    def row_weight(self) -> float:
+        """Weight of a labelled target row, in units of a source row; the same in every fold."""
+        assert self.domains.target is not None
+        return Pooled().row_weight(len(self.source), len(self.domains.target))
+
+    def few(self, most: int) -> int:
+        """A number of components that both domains can carry."""
+        space = self.space
+        return max(1, min(most, space.Xs.shape[1], len(space.Xs) - 1, len(space.Xt) - 1))
+
+    def blank(self, C: float, class_weight: str | None = None) -> FeatureModel:
+        """An unfitted model with a given penalty and without a search."""
+        head = LogisticHead(C=C, class_weight=class_weight)
+        return FeatureModel(None, head, None, "classification", self.classes)
+
+    def calibrated(self, model: FeatureModel) -> FeatureModel:
+        """The model with the temperature of the reference: held-out rows would cost five fits."""
+        model.temperature_ = self.reference.temperature_
+        model.calibration_ = "temperature of source-only"
+        return model
+
+    def adapted(
+        self, name: str, method: Adapter | None, known: Labelled | None = None
+    ) -> FeatureModel:
+        """A head on mapped rows (None: as they are), the labelled target rows pooled in.
+
+        The penalty follows the scale that the rows came out with.
+        """
+        if name not in self._maps:
+            found, scale = Adaptation(self.space.Xs), 1.0
+            if method is not None:
+                found = adapt(method, self.space, self.source.y, task="classification")
+                before, after = (
+                    float(np.asarray(X).var(axis=0).sum()) for X in (self.space.Xs, found.Xs)
+                )
+                scale = before / after if after > 0 else 1.0
+            self._maps[name] = found, self.C * scale
+        found, C = self._maps[name]
+        model = fit_adapter(
+            self.blank(C),
+            self.space,
+            found,
+            self.source.y,
+            known=None if known is None else (known.X, known.y),
+            target_weight=1.0 if known is None else self.row_weight,
+        )
+        if known is None:  # fitted once: nobody asks for the mapped rows again
+            del self._maps[name]
+        return self.calibrated(model)
+
+    def fitted(
+        self, method: object, known: Labelled | None = None, space: Space | None = None
+    ) -> FeatureModel:
+        """A method that is a classifier itself."""
+        return fit_method(
+            FeatureModel(None, LogisticHead(C=self.C), None, "classification", self.classes),
+            space or self.space,
+            method,
+            self.source.y,
+            known=None if known is None else (known.X, known.y),
+        )
+
+    def target_only(self, known: Labelled) -> FeatureModel:
+        """The labelled target rows alone, with a penalty of their own, as the route has it."""
+        return self.new_model().fit(known.X, known.y, groups=known.groups)
+
+
+def drawn(
+    domains: Domains, seed: int, *, most_source: int, most_target: int
+) -> tuple[Domains, list[str]]:
+    """At most that many rows of a side, drawn at random, and what there is to say of it.
+
+    Labelled target rows are all kept; where `Domains.Xt` is drawn from, their positions in it end.
+    """
+    assert domains.source is not None
+    rng = np.random.default_rng(seed)
+    source, target, Xt, notes = domains.source, domains.target, domains.Xt, []
+    if len(source) > most_source:
+        source = source.take(np.sort(rng.permutation(len(source))[:most_source]))
+        notes.append(f"the candidates were fitted on {most_source:,} source rows, drawn at random")
+    if len(Xt) > most_target:
+        Xt = Xt[np.sort(rng.permutation(len(Xt))[:most_target])]
+        target = None if target is None else replace(target, at=None)
+        notes.append(f"the candidates saw {most_target:,} target rows, drawn at random")
+    return Domains(source, target, Xt), notes
