@@ -24,7 +24,7 @@ from benchmarks.choice_tasks import DATA, ChoiceTask, real_tasks
 from isthmus import iofs
 from isthmus.errors import IsthmusError
 from isthmus.fit.calibrate import Temperature
-from isthmus.fit.features import FeatureProcessor
+from isthmus.fit.features import processor_for
 from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.model import FeatureModel
 from isthmus.select.bench import Bench
@@ -57,11 +57,10 @@ class Record:
 
 def new_model(task: ChoiceTask):
     """The maker of models that a run has for this modality."""
-    flat = task.modality in ("table", "features")
     classes = tuple(sorted(set(task.ys)))
 
     def make() -> FeatureModel:
-        processor = FeatureProcessor(standardize=flat, l2=not flat)
+        processor = processor_for(task.modality)
         return FeatureModel(processor, LogisticHead(), Temperature(), "classification", classes)
 
     return make

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from isthmus.errors import BundleError, DataError, UsageError
 from isthmus.fit import FeatureProcessor
 from isthmus.fit import features as module
-from isthmus.fit.features import LazyRows
+from isthmus.fit.features import LazyRows, processor_for
 
 
 def rows(n=200, d=12, seed=0, dtype=np.float64):
@@ -144,3 +144,28 @@ def test_refusals():
         FeatureProcessor().fit(np.array([[1.0, np.nan], [2.0, 3.0]]))
     with pytest.raises(DataError, match="features"):
         FeatureProcessor().fit(X).transform(X[:, :4])
+
+
+def test_a_column_that_hardly_varied_cannot_run_away():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 2)) * [1.0, 1e-3]
+    new = np.array([[0.5, 40.0], [0.5, -40.0]])
+    clipped = FeatureProcessor(clip=5).fit(X)
+    np.testing.assert_array_equal(clipped.transform(new)[:, 1], [5.0, -5.0])
+    plain = FeatureProcessor().fit(X)
+    np.testing.assert_array_equal(clipped.transform(new)[:, 0], plain.transform(new)[:, 0])
+    np.testing.assert_array_equal(clipped.transform(X), plain.transform(X))
+    tensors, meta = clipped.to_state()
+    again = FeatureProcessor.from_state(tensors, meta)
+    np.testing.assert_array_equal(again.transform(new), clipped.transform(new))
+
+
+@pytest.mark.parametrize("wrong", [{"clip": 0}, {"clip": -1}, {"clip": 5, "standardize": False}])
+def test_a_clip_without_a_scale_is_refused(wrong):
+    with pytest.raises(UsageError, match="deviations"):
+        FeatureProcessor(**wrong).fit(np.eye(3))
+
+
+def test_columns_are_clipped_and_features_of_networks_are_not():
+    assert processor_for("table").clip == processor_for("features").clip == 5
+    assert processor_for("image").clip is None and processor_for("image").l2

@@ -84,6 +84,23 @@ def test_routes_left_out_say_why(tables):
     assert "route: coral" in timed and "route: feda" not in timed
 
 
+def test_the_automatic_choice_is_planned_unless_it_is_turned_off(tables):
+    source, target = str(tables / "s.csv"), str(tables / "t.csv")
+    for shots in (None, 5):
+        found = plan(source, target, shots=shots)
+        entry = next(r for r in found.about["routes"] if r["route"] == "blend")
+        step = next(s for s in found.about["steps"] if s["step"] == "route: blend")
+        assert (
+            entry["offered"]
+            and step["seconds"] > 0
+            and step["rows"] == 90 + (60 if shots is None else 50)
+        )
+        assert found.options["method"] == "auto"
+    found = plan(source, target, method="none")
+    assert "blend" not in {r["route"] for r in found.about["routes"]}
+    assert found.options["method"] == "none"
+
+
 def test_no_sealed_label_is_opened_and_nothing_written(tables, tmp_path, monkeypatch):
     def never(self, reason):
         raise AssertionError("opened")

@@ -1,4 +1,4 @@
-"""Layer 5: feature processing, fitted on training rows only: standardise, PCA, whiten, L2."""
+"""Layer 5: feature processing, fitted on training rows: standardise, clip, PCA, whiten, L2."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from isthmus.fit.threads import calm
 from isthmus.types import Array
 
 _OVERSAMPLE, _POWER = 16, 4  # randomised range finder (Halko, Martinsson, Tropp 2011)
+FURTHEST = 5.0  # standard deviations that a column of a run may lie from its mean
 
 
 class FeatureProcessor(TransformerMixin, Stateful):
-    """Standardise -> PCA / whitening -> L2, in blocks, so a memory map is never copied whole.
+    """Standardise -> clip -> PCA / whitening -> L2, in blocks, so a memory map is never copied whole.
 
     Parameters
     ----------
     standardize : bool, default=True
         Subtract the mean and divide by the standard deviation of the training rows. A constant
         column is only centred (its divisor is 1).
+    clip : float, optional
+        Largest absolute value of a standardised feature; needs `standardize`. A column that hardly
+        varies in one domain and does in another gives values of hundreds of deviations there, and
+        a linear head follows them. Components and their variances are those of unclipped rows.
     pca : None, int or float, default=None
         Number of components, or the share of variance in (0, 1) to keep. Exact through the
         covariance (or the Gram matrix of the rows) up to 4,096 features or rows; beyond that
@@ -54,12 +59,14 @@ class FeatureProcessor(TransformerMixin, Stateful):
         self,
         *,
         standardize: bool = True,
+        clip: float | None = None,
         pca: int | float | None = None,
         whiten: bool = False,
         l2: bool = False,
         random_state: int = 0,
     ) -> None:
         self.standardize = standardize
+        self.clip = clip
         self.pca = pca
         self.whiten = whiten
         self.l2 = l2
@@ -76,6 +83,12 @@ class FeatureProcessor(TransformerMixin, Stateful):
         sample_weight : (n,) array-like, optional
             A weight of two is a row given twice (variances divide by the total weight).
         """
+        if self.clip is not None and not (self.standardize and self.clip > 0):
+            raise UsageError(
+                f"clip={self.clip!r}, standardize={self.standardize}",
+                why="it counts in standard deviations of the training rows",
+                remedy="Give a positive number of deviations and standardize=True",
+            )
         X = self._check_X(X, reset=True)
         weights = check_weights(sample_weight, X)
         self.mean_ = weighted_mean(X, weights)
@@ -109,6 +122,8 @@ class FeatureProcessor(TransformerMixin, Stateful):
     def block(self, rows: Array) -> Array:
         """Process rows that are known to be finite, without checks, in float64."""
         z = (rows.astype(np.float64) - self.mean_) / self.scale_
+        if self.clip is not None:
+            np.clip(z, -self.clip, self.clip, out=z)
         if self.components_ is not None:
             z = z @ self.components_.T
             if self.whiten:
@@ -219,6 +234,18 @@ class FeatureProcessor(TransformerMixin, Stateful):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def processor_for(modality: str) -> FeatureProcessor:
+    """What a run does to features before a head.
+
+    Features of a network are scaled to unit length. Columns are standardised, and a value further
+    than `FURTHEST` deviations from the mean of the training rows counts as that far (docs/log.md
+    has the figures behind both).
+    """
+    if modality in ("table", "features"):
+        return FeatureProcessor(standardize=True, clip=FURTHEST)
+    return FeatureProcessor(standardize=False, l2=True)
 
 
 def _variance(X: Array, mean: Array, weights: Array) -> Array:

@@ -26,6 +26,8 @@ from isthmus.evaluate.baseline import no_transfer
 from isthmus.evaluate.shots import draw_shots
 from isthmus.run.case import Case
 from isthmus.run.extract import prepared
+from isthmus.select import blended, stacked
+from isthmus.select.evidence import Folds
 from isthmus.select.methods import MethodRoute
 from isthmus.select.routes.base import Domains, Labelled, ModelFactory, Route
 from isthmus.types import Array
@@ -156,6 +158,47 @@ def route_steps(
     return steps
 
 
+def choice_step(
+    case: Case,
+    domains: Domains,
+    folds: Folds,
+    new_model: ModelFactory,
+    width: int,
+    *,
+    seed: int,
+) -> Step:
+    """The automatic choice: all candidates on made-up rows, in two folds if there are labels."""
+    assert domains.source is not None
+    most = blended.MOST if domains.target is None else stacked.MOST
+    rows = min(len(domains.source), most) + min(len(domains.Xt), 10 * most)
+    half = max(min(rows, TRIAL) // 2, 3 * len(case.classes), 20)
+    rng = np.random.default_rng(seed)
+    one, other = (_made_up(case, half, width, rng) for _ in range(2))
+    route: Route
+    if domains.target is None:
+        known, times, words = None, 1.0, ""
+        route = blended.Blended(seed=seed)
+    else:
+        known = _made_up(case, 4 * len(case.classes), width, rng)
+        side = np.arange(len(known)) // len(case.classes) % 2
+        tried = [(np.flatnonzero(side != k), np.flatnonzero(side == k)) for k in (0, 1)]
+        times = (len(folds) + 1) / (len(tried) + 1)
+        words = f", {len(folds)} folds"
+        route = stacked.Stacked(tried, seed=seed)
+
+    def once() -> None:
+        route.fit(Domains(one, known, other.X), new_model)
+
+    try:
+        spent = _timed(once)
+    except FAILED as error:
+        return Step(f"route: {route.name}", rows, 0.0, 0.0, f"no estimate: {error}")
+    seconds = spent * times * max(rows / (2 * half), 1.0)
+    memory = CELL * rows * width / MB + 8 * min(rows, 2 * BOUNDED) ** 2 / MB
+    how = f"every candidate, from a trial on {2 * half} rows{words}"
+    return Step(f"route: {route.name}", rows, seconds, memory, how)
+
+
 def baseline_step(case: Case, *, seed: int) -> Step:
     """The no-transfer baseline of the proof, from a few real rows."""
     rng = np.random.default_rng(seed)
@@ -268,20 +311,10 @@ def _trial(
     by_hand = isinstance(route, MethodRoute)
     half = max(size // 2, 3 * max(len(case.classes), 2)) if by_hand else size
 
-    def made(count: int) -> Labelled:
-        X = rng.normal(size=(count, width)).astype(np.float32)
-        if case.task == "regression":
-            return Labelled(X, X[:, : min(width, 5)].sum(axis=1) + rng.normal(size=count))
-        if case.task == "multilabel":
-            return Labelled(X, rng.random((count, len(case.classes))) < 0.5)
-        code = np.arange(count) % len(case.classes)
-        X += rng.normal(size=(len(case.classes), width)).astype(np.float32)[code] * 0.3
-        return Labelled(X, np.array(case.classes, dtype=object)[code])
-
-    one = made(half)
+    one = _made_up(case, half, width, rng)
     if by_hand:
-        few = made(3 * max(len(case.classes), 2)) if labelled else None
-        domains = Domains(one, few, made(half).X)
+        few = _made_up(case, 3 * max(len(case.classes), 2), width, rng) if labelled else None
+        domains = Domains(one, few, _made_up(case, half, width, rng).X)
     else:
         domains = Domains(one, one, one.X)
         route = _HeadOnly()
@@ -292,6 +325,18 @@ def _trial(
             route.forget()
 
     return _timed(once), 2 * half if by_hand else half
+
+
+def _made_up(case: Case, count: int, width: int, rng: np.random.Generator) -> Labelled:
+    """Rows of the case's kind that mean nothing."""
+    X = rng.normal(size=(count, width)).astype(np.float32)
+    if case.task == "regression":
+        return Labelled(X, X[:, : min(width, 5)].sum(axis=1) + rng.normal(size=count))
+    if case.task == "multilabel":
+        return Labelled(X, rng.random((count, len(case.classes))) < 0.5)
+    code = np.arange(count) % len(case.classes)
+    X += rng.normal(size=(len(case.classes), width)).astype(np.float32)[code] * 0.3
+    return Labelled(X, np.array(case.classes, dtype=object)[code])
 
 
 def _timed(once: Callable[[], None]) -> float:

@@ -16,6 +16,7 @@ from isthmus.run.case import Case, pose
 from isthmus.run.costs import (
     Step,
     baseline_step,
+    choice_step,
     documented_degree,
     feature_steps,
     resident,
@@ -23,11 +24,11 @@ from isthmus.run.costs import (
     stub,
 )
 from isthmus.run.plan_file import dump_plan, save_plan
-from isthmus.run.standings import evidence_folds, model_factory
+from isthmus.run.standings import automatic_route, evidence_folds, model_factory
+from isthmus.select.blended import NAME
 from isthmus.select.catalogue import documented
 from isthmus.select.methods import AUTO, NONE, Wanted, is_automatic, method_routes, shown, wanted
 from isthmus.select.routes.base import discover
-from isthmus.types import Array
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def plan(
     new_model = model_factory(case, head=head, seed=seed)
     store = None if no_cache else Store()
     steps, width = feature_steps(case, model, store=store, seed=seed)
-    routes, evidence, scored = _routes(case, asked, new_model, width, seed)
+    routes, evidence, scored = _routes(case, asked, automatic, new_model, width, seed)
     steps += scored
     steps.append(baseline_step(case, seed=seed))
     filled = {
@@ -185,14 +186,13 @@ def _ordered(
 
 
 def _routes(
-    case: Case, asked: Wanted, new_model: Any, width: int, seed: int
+    case: Case, asked: Wanted, automatic: bool, new_model: Any, width: int, seed: int
 ) -> tuple[list[dict[str, Any]], str, list[Step]]:
     """Every route, whether it can run and why not; how the evidence is made; what it costs."""
     methods, _ = method_routes(
         asked, task=case.task, source=case.source is not None, labelled=case.labelled is not None
     )
     domains, own = stub(case), discover()
-    folds: list[tuple[Array, Array]]
     folds, evidence = evidence_folds(case, domains, own, seed)
     listed = []
     for route in [*own, *methods]:
@@ -210,6 +210,12 @@ def _routes(
     timed = route_steps(
         case, [*own, *methods], domains, folds, new_model, width, degrees=degrees, seed=seed
     )
+    if automatic:
+        auto, notes = automatic_route(case, domains, folds, seed=seed)
+        why = "the automatic choice" if auto is not None else " ".join(notes)
+        listed.append({"route": NAME, "offered": auto is not None, "why": why})
+        if auto is not None:
+            timed.append(choice_step(case, domains, folds, new_model, width, seed=seed))
     for entry in listed:
         entry["why"] = entry["why"] or ("named" if entry["route"] in offered else "always offered")
     return listed, evidence, timed

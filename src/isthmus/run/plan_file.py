@@ -141,7 +141,12 @@ def _parse(text: str, where: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         at = where if mark is None else f"{where}:{mark.line + 1}"
         why = getattr(error, "problem", None) or type(error).__name__
-        raise UsageError("the plan is no valid YAML", where=at, why=str(why)) from None
+        raise UsageError(
+            "the plan is no valid YAML",
+            where=at,
+            why=str(why),
+            remedy="Mend that line, or write the plan anew with `isthmus plan ... --out FILE`",
+        ) from None
 
 
 def _no_twins(tree: Any, yaml: Any, where: str) -> None:

@@ -17,7 +17,7 @@ from isthmus.discrepancy.mmd import mmd
 from isthmus.discrepancy.wasserstein import sliced_wasserstein
 from isthmus.errors import DataError, UsageError
 from isthmus.fit.adapted import common_space
-from isthmus.fit.features import FeatureProcessor
+from isthmus.fit.features import processor_for
 from isthmus.run.case import Case, _keep_domain, _read, _same_modality
 from isthmus.run.extract import Part, extract
 from isthmus.transferability import Ranking, rank_backbones, rank_sources
@@ -270,8 +270,7 @@ def _sources(
         known_names = ", ".join((*ON_LABELS, *GAPS))
         raise UsageError(f"no measure {measure!r} of sources", remedy=f"Use {known_names}")
     parts, there = _together(model, rows, candidates, run)
-    columns = rows.modality in ("table", "features")
-    processor = FeatureProcessor(standardize=columns, l2=not columns)
+    processor = processor_for(rows.modality)
     space = common_space(processor, np.concatenate([p.X for p in parts.values()]), there.X)
     sides = {name: (space.rows(part.X), part.samples.labels) for name, part in parts.items()}
     target = space.Xt

@@ -11,20 +11,20 @@ from isthmus.errors import IsthmusError
 from isthmus.evaluate.intervals import cv_difference, mean_interval
 from isthmus.fit.blend import Model
 from isthmus.fit.calibrate import Temperature
-from isthmus.fit.features import FeatureProcessor
+from isthmus.fit.features import processor_for
 from isthmus.fit.folds import folds as make_folds
 from isthmus.fit.heads import HEADS, make_head
 from isthmus.fit.model import FeatureModel
 from isthmus.run.case import Case
 from isthmus.run.extract import Extracted
 from isthmus.select.blended import Blend, Blended, why_not
-from isthmus.select.evidence import Evidence, can_fold, cross_validate
+from isthmus.select.evidence import Evidence, Folds, can_fold, cross_validate
 from isthmus.select.guard import USABLE, Standing, admit, decide, decide_unlabelled
 from isthmus.select.methods import MethodRoute
 from isthmus.select.prior import choice_prior
 from isthmus.select.routes.base import Domains, ModelFactory, Route, discover
 from isthmus.select.stacked import Stack, Stacked
-from isthmus.types import Array, Interval, Verdict
+from isthmus.types import Interval, Verdict
 
 UNITS = {
     "classification": "accuracy",
@@ -82,13 +82,9 @@ class Choice:
 def model_factory(case: Case, *, head: str | None, seed: int) -> ModelFactory:
     """A maker of fresh, unfitted models: processed features, one head, calibrated.
 
-    Features of a network are scaled to unit length, columns are standardised (docs/log.md has the
-    figures behind that).
-
     Without a name the head is logistic for classes and ridge for numbers.
     """
     name = head or ("ridge" if case.task == "regression" else "logistic")
-    columns = case.target.modality in ("table", "features")
     kind = HEADS[case.task].get(name)
     seeded = kind is not None and "random_state" in kind().get_params()
     params = {"random_state": seed} if seeded else {}
@@ -96,7 +92,7 @@ def model_factory(case: Case, *, head: str | None, seed: int) -> ModelFactory:
 
     def new_model() -> FeatureModel:
         return FeatureModel(
-            processor=FeatureProcessor(standardize=columns, l2=not columns),
+            processor=processor_for(case.target.modality),
             head=make_head(name, case.task, **params),
             temperature=None if case.task == "regression" else Temperature(),
             task=case.task,
@@ -165,7 +161,9 @@ def choose(
     notes: tuple[str, ...] = ()
     found: Blend | Stack | None = None
     if automatic:
-        auto, notes = _automatic(case, domains, folds, parts, seed, deadline)
+        auto, notes = automatic_route(
+            case, domains, folds, parts=parts, seed=seed, deadline=deadline
+        )
         if auto is not None:
             start = time.monotonic()
             wide = features.domains(whole=True)
@@ -223,15 +221,19 @@ def choose(
     )
 
 
-def _automatic(
+def automatic_route(
     case: Case,
     domains: Domains,
-    folds: list[tuple[Array, Array]],
-    parts: dict[str, list[Model]],
-    seed: int,
-    deadline: float | None,
+    folds: Folds,
+    *,
+    parts: dict[str, list[Model]] | None = None,
+    seed: int = 0,
+    deadline: float | None = None,
 ) -> tuple[Blended | Stacked | None, tuple[str, ...]]:
-    """The automatic choice as a route, or why there is none."""
+    """The automatic choice as a route, or a note on why there is none.
+
+    `parts` are models of each fold that it need not fit again, by route.
+    """
     reason = why_not(task=case.task, source=domains.source is not None, target_rows=len(domains.Xt))
     if reason is None and domains.target is not None and not folds:
         reason = "the labelled target rows are too few to weigh candidates by"
@@ -249,7 +251,7 @@ def over(deadline: float | None) -> bool:
 
 def evidence_folds(
     case: Case, domains: Domains, routes: list[Route], seed: int
-) -> tuple[list[tuple[Array, Array]], str]:
+) -> tuple[Folds, str]:
     """Folds of the labelled target rows, and how the evidence is made, in words."""
     if domains.target is None:
         return [], "none: there are no labelled target rows"
