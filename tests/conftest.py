@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Before NumPy is imported, here and in what tests start: the workers share the cores, and two BLAS
+# threads that wait for each other made single tests take fifty times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 REAL_DATA = Path(

@@ -59,13 +59,12 @@ def call(command: str) -> tuple[int, str]:
     return int(stop.value.code or 0), out.getvalue()
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_every_command_of_the_readme_runs(name, workplace, tmp_path, monkeypatch):
+def test_every_command_of_the_readmes_runs(workplace, tmp_path, monkeypatch):
     shutil.copytree(workplace, tmp_path / "w")
     monkeypatch.chdir(tmp_path / "w")
     # a cache of its own: `isthmus cache verify` would report what other tests damage on purpose
     monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path / "cache"))
-    seen = commands(name)
+    seen = commands(READMES[0])  # the other one holds the same, as the next test sees
     assert len(seen) >= 10
     for number, command in enumerate(seen):
         line = command.replace("DIR", f"out{number}").replace("DATA", "reviews.csv")
@@ -77,14 +76,15 @@ def test_every_command_of_the_readme_runs(name, workplace, tmp_path, monkeypatch
         assert code == 0, f"{line}\n{out}"
 
 
-def test_the_two_readmes_hold_the_same_commands():
+def test_the_two_readmes_hold_the_same_code():
     english, chinese = (commands(name) for name in READMES)
+    assert english == chinese
+    english, chinese = (re.sub(r" *#.*", "", python_block(name)) for name in READMES)
     assert english == chinese
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_the_python_example_runs(name, capsys):
-    exec(compile(python_block(name), name, "exec"), {})
+def test_the_python_example_runs(capsys):
+    exec(compile(python_block(READMES[0]), READMES[0], "exec"), {})
     printed = capsys.readouterr().out
     assert "Verdict" in printed and "Leaderboard" in printed
 

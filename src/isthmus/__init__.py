@@ -14,6 +14,7 @@ _LAZY = {
     "embed": "isthmus.backbone",
     "transfer": "isthmus.transfer",
     "diagnose": "isthmus.run.diagnosis",
+    "TransferClassifier": "isthmus.run.classifier",
     "DomainAdaptedClassifier": "isthmus.fit.estimator",
     "DomainAdaptedRegressor": "isthmus.fit.estimator",
     "load": "isthmus.serve",
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from isthmus.errors import IsthmusError as IsthmusError
     from isthmus.fit.estimator import DomainAdaptedClassifier as DomainAdaptedClassifier
     from isthmus.fit.estimator import DomainAdaptedRegressor as DomainAdaptedRegressor
+    from isthmus.run.classifier import TransferClassifier as TransferClassifier
     from isthmus.run.diagnosis import diagnose as diagnose
     from isthmus.serve import load as load
     from isthmus.transfer import transfer as transfer

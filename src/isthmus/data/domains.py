@@ -153,11 +153,29 @@ def split_domains(
     if X.ndim == 0 or y.ndim == 0:
         raise DataError("X and y must be arrays with one entry per row")
     n = X.shape[0]
-    source = _domain_mask(sample_domain, n)
+    source, marked = domain_masks(sample_domain, n, target_labeled=target_labeled)
     if len(y) != n:
         raise DataError(f"{len(y)} labels for {n} rows")
     if source_needed or source.all():
         _both_sides(int(source.sum()), int(n - source.sum()))
+    return Domains(
+        Xs=X[source],
+        ys=y[source],
+        Xt=X[~source],
+        labeled=marked[~source],
+        yt=y[marked],
+    )
+
+
+def domain_masks(sample_domain: Any, n: int, *, target_labeled: Any = None) -> tuple[Array, Array]:
+    """Which rows are source rows, and which are target rows with a label: two (n,) bool arrays.
+
+    Raises
+    ------
+    DataError
+        If a length or type is wrong, or `target_labeled` marks a source row.
+    """
+    source = _domain_mask(sample_domain, n)
     marked = np.zeros(n, dtype=bool)
     if target_labeled is not None:
         marked = np.asarray(target_labeled)
@@ -170,13 +188,7 @@ def split_domains(
             raise DataError(
                 f"target_labeled marks {int((marked & source).sum())} source rows", why=RULE
             )
-    return Domains(
-        Xs=X[source],
-        ys=y[source],
-        Xt=X[~source],
-        labeled=marked[~source],
-        yt=y[marked],
-    )
+    return source, marked
 
 
 def source_domains(sample_domain: Any) -> Array:

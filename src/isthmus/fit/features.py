@@ -18,7 +18,7 @@ FURTHEST = 5.0  # standard deviations that a column of a run may lie from its me
 
 
 class FeatureProcessor(TransformerMixin, Stateful):
-    """Standardise -> clip -> PCA / whitening -> L2, in blocks, so a memory map is never copied whole.
+    """Standardise -> clip -> PCA / whitening -> L2, block by block: no memory map is copied whole.
 
     Parameters
     ----------

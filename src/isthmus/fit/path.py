@@ -11,7 +11,7 @@ import numpy as np
 
 from isthmus.errors import DataError, UsageError
 from isthmus.fit.folds import Fold, folds
-from isthmus.fit.rows import WORK_BYTES, Rows
+from isthmus.fit.rows import WORK_BYTES, Rows, RowsEach
 from isthmus.fit.solver import Loss, Objective, Stop, minimise
 from isthmus.types import Array
 
@@ -24,6 +24,7 @@ DEFAULT_GRID_POINT = 10.0  # taken where cross-validation is impossible
 _CV_GAP = 2e-5  # nats a row: how far from its optimum a fold's model may be while it is compared
 REPEAT_BELOW = 500  # smaller data repeat the folds three times: one deal is too noisy
 _PATIENCE = 2
+_TOGETHER = 4_000_000  # numbers of all folds up to which they are solved in one pass
 
 
 @dataclass
@@ -162,9 +163,9 @@ def _masks(data: Fitting, pairs: list[Fold]) -> _Masks | None:
 def _objectives(
     data: Fitting, masks: _Masks, scoring: str, fold_features: FoldFeatures | None
 ) -> list[Objective]:
-    """One objective with all folds in it; or one per fold where each has its own features."""
+    """One objective with all folds in it; one per fold where each has large features of its own."""
 
-    def make(rows: Rows, trains: Array, tests: Array) -> Objective:
+    def make(rows: Rows | RowsEach, trains: Array, tests: Array) -> Objective:
         return Objective(
             rows,
             data.targets,
@@ -178,11 +179,16 @@ def _objectives(
 
     if fold_features is None:
         return [make(data.rows, masks.trains, masks.tests)]
-    out = []
-    for inside, outside in zip(masks.trains, masks.tests, strict=True):
-        rows = Rows(fold_features(np.flatnonzero(inside)), data.weights * inside)
-        out.append(make(rows, inside[None], outside[None]))
-    return out
+    parts = [
+        Rows(fold_features(np.flatnonzero(inside)), data.weights * inside)
+        for inside in masks.trains
+    ]
+    if sum(part.n * part.r for part in parts) <= _TOGETHER:
+        return [make(RowsEach(parts), masks.trains, masks.tests)]
+    return [
+        make(part, inside[None], outside[None])
+        for part, inside, outside in zip(parts, masks.trains, masks.tests, strict=True)
+    ]
 
 
 def _out_of_fold(

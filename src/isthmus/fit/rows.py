@@ -13,7 +13,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -135,8 +135,20 @@ class Rows:
             self.spectrum = square / weights.sum()
         self.total = float(self.spectrum.sum())
 
-    def blocks(self, dtype: Any, width: int) -> Iterator[tuple[slice, Array]]:
-        """Yield (slice, block) with blocks sized for `width` more numbers a row."""
+    def explicit(self) -> Array:
+        """(n, r) coordinates of all rows, float64; for small data."""
+        if self._Z is not None:
+            return self._Z
+        rows = centred(self.X[:], self.mean, np.float64)
+        return rows if self._V is None else np.asarray(rows @ self._V)
+
+    def blocks(
+        self, dtype: Any, width: int, which: Array | None = None
+    ) -> Iterator[tuple[slice, Array]]:
+        """Yield (slice, block) with blocks sized for `width` more numbers a row.
+
+        All problems see the same rows, so it does not matter `which` ones ask.
+        """
         source = self._Z
         if source is not None and dtype == np.float32:
             if self._work is None:
@@ -191,3 +203,42 @@ class Rows:
     def release(self) -> None:
         """Let go of the working copy."""
         self._work = None
+
+
+class RowsEach:
+    """The same n rows as P problems see them, each in coordinates of its own; held in memory.
+
+    Parameters
+    ----------
+    parts : sequence of Rows
+        One a problem, of equally many rows; narrower ones are filled up with zeros.
+
+    Attributes
+    ----------
+    spectrum : (P, r) float64
+    """
+
+    small = True
+
+    def __init__(self, parts: Sequence[Rows]) -> None:
+        self.n, self.r = parts[0].n, max(part.r for part in parts)
+        self._Z = np.zeros((len(parts), self.n, self.r))
+        self.spectrum = np.zeros((len(parts), self.r))
+        for p, part in enumerate(parts):
+            self._Z[p, :, : part.r] = part.explicit()
+            self.spectrum[p, : part.r] = part.spectrum
+
+    def blocks(
+        self, dtype: Any, width: int, which: Array | None = None
+    ) -> Iterator[tuple[slice, Array]]:
+        """Yield one (slice, (A, n, r) block) of the problems that ask."""
+        Z = self._Z if which is None or len(which) == len(self._Z) else self._Z[which]
+        yield slice(0, self.n), Z.astype(dtype, copy=False)
+
+    def push(self, U: Array) -> Array:
+        """As for `Rows`: the coordinates are explicit."""
+        return U
+
+    def pull(self, G: Array) -> Array:
+        """As for `Rows`: the coordinates are explicit."""
+        return G

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from isthmus.fit.rows import Rows
+from isthmus.fit.rows import Rows, RowsEach
 from isthmus.types import Array
 
 Loss = Literal["softmax", "sigmoid"]
@@ -37,7 +37,8 @@ class Objective:
 
     Parameters
     ----------
-    rows : Rows
+    rows : Rows or RowsEach
+        All problems share the rows, or each sees them in its own way.
     targets : (n,) int codes for softmax, (n, K) float 0/1 for sigmoid
     weights : (n,) float64
     outputs : int
@@ -50,7 +51,7 @@ class Objective:
 
     def __init__(
         self,
-        rows: Rows,
+        rows: Rows | RowsEach,
         targets: Array,
         weights: Array,
         *,
@@ -90,15 +91,14 @@ class Objective:
         """One pass over the rows for the problems `which` at `theta` (A, K, r + 1)."""
         dtype, A, K = theta.dtype, len(which), self.K
         W = self.rows.push(theta[:, :, :-1].reshape(A * K, -1))
-        b = theta[:, :, -1].reshape(A * K, 1)
+        b = theta[:, :, -1, None]
         gW = np.zeros(W.shape, dtype=dtype)
         gb = np.zeros((A, K))
         value, held, right = np.zeros(A), np.zeros(A), np.zeros(A)
         bend = np.zeros((A, K)) if curvature else None
-        for part, block in self.rows.blocks(dtype, A * K):
-            z = W @ block.T
+        for part, block in self.rows.blocks(dtype, A * K, which):
+            z = _scores(W, block, A)
             z += b
-            z = z.reshape(A, K, -1)
             weights = self.weights[part]
             hit = self._hits(z, part) if self.count_right and self.tests is not None else None
             loss, p = self._loss(z, part)
@@ -113,11 +113,11 @@ class Objective:
                 if hit is not None:
                     right += np.einsum("ai,ai->a", hit, test)
             if bend is not None:
-                bend += np.einsum("aki,aki,ai->ak", p, 1 - p, train.astype(dtype), optimize=True)
+                bend += (p * (1 - p) @ train.astype(dtype)[:, :, None])[:, :, 0]
             self._residual(p, part)
             p *= train.astype(dtype)[:, None, :]
             gb += p.sum(axis=2, dtype=np.float64)
-            gW += p.reshape(A * K, -1) @ block
+            gW += _sums(p, block)
         gradient = np.empty(theta.shape, dtype=dtype)
         gradient[:, :, :-1] = C * self.rows.pull(gW).reshape(A, K, -1) + theta[:, :, :-1]
         gradient[:, :, -1] = C * gb
@@ -138,10 +138,10 @@ class Objective:
         assert self.tests is not None
         tests = self.tests[:folds]
         W = self.rows.push(theta[:folds, :, :-1].reshape(folds * self.K, -1))
-        b = theta[:folds, :, -1].reshape(-1, 1)
+        b = theta[:folds, :, -1, None]
         out = np.zeros((self.rows.n, self.K), dtype=np.float32)
-        for part, block in self.rows.blocks(theta.dtype, folds * self.K):
-            z = (W @ block.T + b).reshape(folds, self.K, -1)
+        for part, block in self.rows.blocks(theta.dtype, folds * self.K, np.arange(folds)):
+            z = _scores(W, block, folds) + b
             for f in range(folds):
                 mine = np.flatnonzero(tests[f, part])
                 out[part.start + mine] = z[f][:, mine].T
@@ -179,6 +179,20 @@ class Objective:
         return (z.argmax(axis=1) == self.targets[part]).astype(np.float64)
 
 
+def _scores(W: Array, block: Array, A: int) -> Array:
+    """(A, K, c) products of the coefficients (A K, r) with a block, one wide product if shared."""
+    if block.ndim == 2:
+        return np.asarray(W @ block.T).reshape(A, -1, len(block))
+    return np.matmul(W.reshape(A, -1, W.shape[1]), block.swapaxes(1, 2))
+
+
+def _sums(p: Array, block: Array) -> Array:
+    """(A K, r) sums of a block's rows, weighted by p (A, K, c)."""
+    if block.ndim == 2:
+        return np.asarray(p.reshape(-1, len(block)) @ block)
+    return np.matmul(p, block).reshape(-1, block.shape[2])
+
+
 def metric(objective: Objective, curvature: Array, C: float) -> Array:
     """(P, K, r + 1) approximate Hessian diagonal: ``C m h_k spectrum + 1``; intercept ``C m h_k``.
 
@@ -187,7 +201,8 @@ def metric(objective: Objective, curvature: Array, C: float) -> Array:
     """
     scale = C * objective.mass[:, None] * np.maximum(curvature, 1e-6)
     M = np.empty((*curvature.shape, objective.rows.r + 1))
-    M[:, :, :-1] = scale[:, :, None] * objective.rows.spectrum + 1.0
+    spectrum = np.broadcast_to(objective.rows.spectrum, (len(M), M.shape[2] - 1))
+    M[:, :, :-1] = scale[:, :, None] * spectrum[:, None, :] + 1.0
     M[:, :, -1] = np.maximum(scale, 1e-12)
     return M
 

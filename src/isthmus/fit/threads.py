@@ -8,12 +8,12 @@ machine the two take the same. Large products keep all threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache, wraps
+from typing import Any, cast
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 SMALL = 2_000_000  # numbers in the features
 
@@ -30,7 +30,7 @@ def calm(fit: Callable[..., Any]) -> Callable[..., Any]:
     def fitted(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
         if np.prod(getattr(X, "shape", ())) > SMALL:
             return fit(self, X, *args, **kwargs)
-        with threadpool_limits(1, user_api="blas"):
+        with _one_thread():
             return fit(self, X, *args, **kwargs)
 
     return fitted
@@ -42,5 +42,17 @@ def calmly(size: int) -> Iterator[None]:
     if size > SMALL:
         yield
         return
-    with threadpool_limits(1, user_api="blas"):
+    with _one_thread():
         yield
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The BLAS libraries of NumPy and SciPy; looking for them takes longer than a small fit."""
+    import scipy.linalg  # noqa: F401  (loads its own)
+
+    return ThreadpoolController()
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    return cast("AbstractContextManager[Any]", _libraries().limit(limits=1, user_api="blas"))
