@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,23 @@ class Objective(nn.Module, ABC):
     ----------
     trade_off : float
         Weight of this loss beside the task loss.
+    figures : dict of tensors
+        What the last step saw beside its loss, detached scalars for the log, e.g.
+        ``domain_accuracy``; empty where a method has none.
+    reaches : tuple of str
+        What the gradient reaches besides own parameters: ``"source.features"``,
+        ``"source.logits"``, ``"target.features"``, ``"target.logits"``.
+    needs_labels : bool
+        Whether the source labels are read.
     """
 
     trade_off: float = 1.0
+    reaches: ClassVar[tuple[str, ...]] = ()
+    needs_labels: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.figures: dict[str, Tensor] = {}
 
     def build(self, num_features: int, num_classes: int) -> None:
         """Make the modules that this objective owns, for features (n, num_features).
@@ -75,16 +89,35 @@ class Procedure(ABC):
     def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
         """Every optimizer, by name."""
 
+    def begin(self, source: Any, target: Any) -> None:  # noqa: B027 - most methods need it not
+        """Look at the data sets (`isthmus.fit.deep.rows.Rows`) once, after `build`.
+
+        For buffers whose size hangs on them (one pseudo-label a target row, say): put them on a
+        module that `modules` names. It is called before a checkpoint is read back, which then
+        overwrites them. `source` is None where `uses_source` is False.
+        """
+
+    def begin_epoch(self, epoch: int) -> None:  # noqa: B027 - most methods need it not
+        """Work between epochs (new pseudo-labels, say), before the first step of epoch 0, 1, ...
+
+        A resumed run does not repeat it for an epoch that had begun: what it makes must lie in
+        buffers of the modules.
+        """
+
     @abstractmethod
     def step(
         self, source: Any, target: Any, progress: float, minimise: Minimise
-    ) -> dict[str, float]:
+    ) -> Mapping[str, float | Tensor]:
         """One step on a raw batch of each domain; returns the losses to log, by name.
+
+        Zero-dimensional detached tensors are welcome: they are read only when they are logged.
 
         Parameters
         ----------
-        source : batch with ``inputs`` and ``labels``, or None where `uses_source` is False
-        target : batch with ``inputs`` (and ``labels`` None)
+        source : `isthmus.fit.deep.rows.Batch`, or None where `uses_source` is False
+            With ``inputs``, ``labels``, ``rows`` (positions in the data set), ``views``.
+        target : Batch, or None where the run has no target rows
+            ``labels`` is None.
         progress : float
             Share of the training that lies behind, in [0, 1].
         minimise : callable

@@ -1,0 +1,77 @@
+"""IWAN: source rows that do not look like the target lose their weight (Zhang et al. 2018)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from isthmus.align.base import Objective
+from isthmus.align.class_shares import effective_size
+from isthmus.align.discriminator import Discriminator, domain_accuracy, domain_loss
+from isthmus.align.gradient_reversal import gradient_reversal, ramp
+from isthmus.align.views import entropy, need_classes
+from isthmus.types import DomainBatch
+
+
+class IWAN(Objective):
+    """Partial domain adaptation: one discriminator finds the outliers, another is fooled.
+
+    The first, D, reads the features without changing them; its odds weigh the source rows,
+    ``w = 1 - D(z)``, scaled to mean 1. The second plays the adversarial game on the weighted
+    source, and target predictions are made surer by their entropy (Zhang, Ding, Li and Ogunbona,
+    *Importance weighted adversarial nets for partial domain adaptation*, CVPR 2018, eq. 6-12).
+
+    Parameters
+    ----------
+    trade_off : float, default=1.0
+    strength : float, default=1.0
+        Largest coefficient of the gradient reversal; see `DANN`.
+    gamma : float or None, default=10.0
+        Its ramp (see `gradient_reversal.ramp`).
+    hidden : tuple of int, default=()
+        Hidden layers of each discriminator.
+    entropy : float, default=0.1
+        Weight of the target's entropy.
+
+    Notes
+    -----
+    Needs no source labels: rows are weighted one by one, not by class as in `PADA`. The paper
+    trains a copy of the feature extractor for the target; here, as in most later work, both
+    domains share one.
+    """
+
+    reaches: ClassVar[tuple[str, ...]] = ("source.features", "target.features", "target.logits")
+
+    def __init__(
+        self,
+        *,
+        trade_off: float = 1.0,
+        strength: float = 1.0,
+        gamma: float | None = 10.0,
+        hidden: tuple[int, ...] = (),
+        entropy: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.trade_off, self.strength, self.gamma = trade_off, strength, gamma
+        self.hidden, self.entropy = hidden, entropy
+
+    def build(self, num_features: int, num_classes: int) -> None:
+        need_classes(num_classes, who="IWAN")
+        self.weigher = Discriminator(num_features, tuple(self.hidden))
+        self.discriminator = Discriminator(num_features, tuple(self.hidden))
+
+    def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
+        outlying, usual = (self.weigher(batch.features.detach()) for batch in (source, target))
+        weights = (-outlying.detach()).sigmoid()
+        coefficient = self.strength * ramp(progress, self.gamma)
+        s, t = (
+            self.discriminator(gradient_reversal(batch.features, coefficient))
+            for batch in (source, target)
+        )
+        self.figures = {
+            "domain_accuracy": domain_accuracy(s, t),
+            "effective_rows": effective_size(weights) / len(weights),
+        }
+        loss = domain_loss(s, t, weights) + domain_loss(outlying, usual)
+        return loss + self.entropy * entropy(target.logits).mean()

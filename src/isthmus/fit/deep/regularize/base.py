@@ -1,0 +1,121 @@
+"""Layer 5: what a regulariser of fine-tuning is: a penalty that may look at the pretrained network.
+
+The loop calls `build` once, on the network as it is before the first step, and adds the value of
+``penalty(network, batch)`` to the task loss of every step.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.errors import UsageError
+from isthmus.types import DomainBatch
+
+NEW = ("bottleneck", "head")  # parts of a network that start from chance
+
+
+class Regularizer(nn.Module, ABC):
+    """A penalty beside the task loss; own parameters join the optimizer of the network.
+
+    Parameters
+    ----------
+    trade_off : float
+        Weight of the penalty.
+    pretrained : nn.Module, optional
+        The network to stay near. Default: a copy of the network that is trained, from before the
+        first step. It is frozen, in eval mode, and no part of the saved state: a resumed run
+        starts from the same weights and makes it anew.
+    """
+
+    def __init__(self, *, trade_off: float, pretrained: nn.Module | None = None) -> None:
+        super().__init__()
+        self.trade_off = trade_off
+        # in a tuple, so that neither the optimizer nor a checkpoint takes them for own weights
+        self._pretrained: tuple[nn.Module, ...] = () if pretrained is None else (pretrained,)
+
+    #: whether a copy of the pretrained network is kept
+    needs_pretrained: ClassVar[bool] = True
+
+    def build(self, network: nn.Module, num_classes: int) -> None:
+        """Called once before training; a method with modules of its own makes them in `prepare`.
+
+        Raises
+        ------
+        UsageError
+            If the network lacks what the method reads.
+        """
+        if self.needs_pretrained:
+            teacher = copied(self._pretrained[0] if self._pretrained else network)
+            place = next(iter(network.parameters()), torch.empty(0)).device
+            self._teacher = (teacher.to(place).eval().requires_grad_(False),)
+        self.prepare(network, num_classes)
+
+    def prepare(self, network: nn.Module, num_classes: int) -> None:
+        """Make own modules for `network`; `pretrained` is there already."""
+
+    @property
+    def pretrained(self) -> Any:
+        """The frozen network to stay near.
+
+        Raises
+        ------
+        UsageError
+            If `build` was not called.
+        """
+        if not hasattr(self, "_teacher"):
+            raise UsageError("build() comes first", where=type(self).__name__)
+        return self._teacher[0]
+
+    @torch.no_grad()
+    def recall(self, inputs: Any) -> Tensor:
+        """(n, d) features that the pretrained network makes of `inputs`."""
+        features: Tensor = self.pretrained.features(inputs)
+        return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
+
+    def forward(self, network: nn.Module, batch: DomainBatch) -> Tensor:
+        """The weighted penalty of one step, a scalar.
+
+        Parameters
+        ----------
+        network : nn.Module
+            The network that is trained (`isthmus.fit.deep.network.Network`).
+        batch : DomainBatch
+            What it made of the labelled batch.
+        """
+        return self.trade_off * self.penalty(network, batch)
+
+    @abstractmethod
+    def penalty(self, network: nn.Module, batch: DomainBatch) -> Tensor:
+        """The penalty before its weight, a scalar."""
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A deep copy; what hooks kept of the last forward pass has a graph and cannot be copied."""
+    kept = getattr(network, "_seen", None)
+    if isinstance(kept, dict):
+        kept.clear()
+    return copy.deepcopy(network)
+
+
+def is_new(name: str, new: tuple[str, ...]) -> bool:
+    """Whether a parameter belongs to a part that starts from chance."""
+    return any(name == part or name.startswith(part + ".") for part in new)
+
+
+def labelled(batch: DomainBatch) -> tuple[Tensor, Tensor]:
+    """Positions of the rows that have a label (0 and more), and their labels.
+
+    Raises
+    ------
+    UsageError
+        If the batch has no class labels.
+    """
+    if batch.labels is None or batch.labels.is_floating_point() or batch.labels.ndim != 1:
+        raise UsageError("this penalty needs one class label a row")
+    rows = (batch.labels >= 0).nonzero()[:, 0]
+    return rows, batch.labels[rows]

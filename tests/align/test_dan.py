@@ -1,0 +1,62 @@
+"""DAN is the discrepancy's multi-kernel MMD, one batch at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from isthmus.align.dan import DAN  # noqa: E402
+from isthmus.align.kernels import discrepancy, joint_gram  # noqa: E402
+from isthmus.discrepancy.mmd import mmd  # noqa: E402
+from isthmus.errors import UsageError  # noqa: E402
+
+
+@pytest.mark.parametrize("sizes", [(12, 9), (40, 40), (2, 30)])
+def test_it_is_the_mmd_of_the_discrepancies(pair, sizes):
+    source, target = pair(*sizes)
+    wanted = mmd(source.features.detach(), target.features.detach(), kernel="multi", unbiased=False)
+    assert DAN()(source, target, 0.0).item() == pytest.approx(wanted, rel=1e-10)
+
+
+def test_layers_are_summed_and_can_be_named(pair):
+    source, target = pair()
+    source, target = (
+        dataclasses.replace(b, layers={"conv": b.features.reshape(-1, 5, 1, 1) ** 2})
+        for b in (source, target)
+    )
+    parts = [DAN(layers=(name,))(source, target, 0.0) for name in ("features", "logits", "conv")]
+    whole = DAN(layers=("features", "logits", "conv"))(source, target, 0.0)
+    torch.testing.assert_close(whole, sum(parts))
+    with pytest.raises(UsageError, match="conv"):
+        DAN(layers=("conv2",))(source, target, 0.0)
+
+
+def test_the_gradient_is_that_of_finite_differences_at_a_fixed_ruler(pair):
+    source, target = pair(6, 5)
+    z = source.features.detach().clone().requires_grad_(True)
+    both = torch.cat([source.features, target.features]).detach()
+    squared = torch.cdist(both, both).square()
+    median = squared[torch.triu(torch.ones(11, 11), 1) > 0].sort().values
+    median = (median[(55 - 1) // 2] + median[55 // 2]) / 2  # held fixed: it has no gradient
+
+    def by_hand(z):
+        pooled = torch.cat([z, target.features.detach()])
+        d = (pooled[:, None] - pooled[None]).square().sum(2)
+        gram = sum(torch.exp(-d / (2 * f * f * median)) for f in (0.25, 0.5, 1, 2, 4)) / 5
+        return gram[:6, :6].mean() + gram[6:, 6:].mean() - 2 * gram[:6, 6:].mean()
+
+    ours = discrepancy(joint_gram(z, target.features.detach()), 6)
+    torch.testing.assert_close(ours, by_hand(z))
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, z)[0], torch.autograd.grad(by_hand(z), z)[0]
+    )
+
+
+def test_rows_far_from_the_origin_keep_their_digits(pair):
+    source, target = pair(dtype=torch.float32)
+    near = DAN()(source, target, 0.0)
+    far = [dataclasses.replace(b, features=b.features.detach() + 1000) for b in (source, target)]
+    assert DAN()(*far, 0.0).item() == pytest.approx(near.item(), rel=1e-2)

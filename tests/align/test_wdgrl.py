@@ -1,0 +1,62 @@
+"""WDGRL: the penalty knows a unit slope, and the critic finds the distance."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from isthmus.align.wdgrl import WDGRL, between, gradient_penalty  # noqa: E402
+
+
+def linear(weight):
+    layer = torch.nn.Linear(len(weight), 1, bias=False).double()
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(weight)[None])
+    return layer
+
+
+def test_a_unit_slope_costs_nothing_and_another_its_square():
+    points = torch.randn(9, 2).double()
+    assert gradient_penalty(linear([0.6, 0.8]), points).item() == pytest.approx(0, abs=1e-12)
+    steep = linear([3.0, 4.0])
+    penalty = gradient_penalty(steep, points)
+    assert penalty.item() == pytest.approx(16)
+    penalty.backward()  # d (|w| - 1)^2 = 2 (|w| - 1) w / |w|
+    torch.testing.assert_close(steep.weight.grad, torch.tensor([[4.8, 6.4]]).double())
+    assert gradient_penalty(linear([0.0, 0.0]), points).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_points_lie_on_both_sides_and_between():
+    zs, zt = torch.zeros(4, 2).double(), torch.ones(3, 2).double()
+    points = between(zs, zt)
+    assert points.shape == (10, 2)
+    assert torch.equal(points[:4], zs) and torch.equal(points[4:7], zt)
+    assert ((points[7:] > 0) & (points[7:] < 1)).all()
+    assert torch.equal(points[7:, 0], points[7:, 1])
+
+
+def test_a_trained_critic_finds_the_wasserstein_distance(pair, built):
+    source, target = pair(32, 32, d=2)
+    moved = source.features.detach() + torch.tensor([1.5, 0.0]).double()
+    target = dataclasses.replace(target, features=moved)
+    wdgrl = built(WDGRL(strength=0.0, hidden=(32,)), d=2)
+    optimizer = torch.optim.Adam(wdgrl.parameters(), lr=0.02)
+    for _ in range(200):
+        loss = wdgrl(source, target, 1.0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    # a translation by 1.5: W1 is 1.5, and the critic's slope is held near 1 by the penalty
+    assert wdgrl.figures["wasserstein"].item() == pytest.approx(1.5, abs=0.15)
+
+
+def test_the_penalty_does_not_reach_the_features(pair, built):
+    def gradient(penalty):
+        source, target = pair()
+        wdgrl = built(WDGRL(penalty=penalty, gamma=None))
+        return torch.autograd.grad(wdgrl(source, target, 1.0), source.features)[0]
+
+    torch.testing.assert_close(gradient(0.0), gradient(100.0))
