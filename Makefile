@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.isthmus-ready
 CONSTRAINTS := $(wildcard constraints.txt)
 
-.PHONY: setup demo test check bench bench-choice choice-prior bench-published bench-scale docs drill clean
+.PHONY: setup demo test check bench bench-choice bench-few-labels bench-validators choice-prior bench-published bench-scale docs drill clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,12 @@ bench-scale: setup
 bench-choice: setup
 	$(BIN)/python -m benchmarks.bench_choice
 
+bench-few-labels: setup
+	$(BIN)/python -m benchmarks.bench_few_labels
+
+bench-validators: setup
+	$(BIN)/python -m benchmarks.bench_validators
+
 choice-prior: setup
 	$(BIN)/python -m benchmarks.choice_prior
 
@@ -41,7 +47,8 @@ bench-published: setup
 	$(BIN)/python -m benchmarks.bench_published
 
 docs: setup
-	$(BIN)/python -m pytest tests/test_docs.py
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_site.py
+	$(BIN)/python -m sphinx -W --keep-going -b html docs/site docs/_build/html
 
 # every silent failure once, through `isthmus check` and through a plain script
 drill: setup

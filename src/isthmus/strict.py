@@ -70,7 +70,10 @@ def parse_json(raw: bytes) -> Any:
 def untrusted(path: Path, why: str) -> IsthmusError:
     """The refusal of a safetensors file."""
     return IsthmusError(
-        "not a safetensors file that can be trusted", where=str(path), why=why[:200]
+        "not a safetensors file that can be trusted",
+        where=str(path),
+        why=why[:200],
+        remedy="It is damaged or of another kind: copy or download it again",
     )
 
 

@@ -23,9 +23,11 @@ from isthmus.run.preflight import preflight
 from isthmus.run.proof import prove
 from isthmus.run.record import Result, call_digest, claim_folder, mark_running
 from isthmus.run.standings import choose, model_factory
+from isthmus.run.track import open_tracker, record, tracking
 from isthmus.select.methods import is_automatic, method_routes, names, wanted
 
 logger = logging.getLogger(__name__)
+_ELSEWHERE = ("overwrite", "say", "progress", "out", "track")  # do not change what a run finds
 
 
 def transfer(
@@ -47,6 +49,7 @@ def transfer(
     time: float | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    track: str | None = None,
     seed: int = 0,
     max_bad: float | None = None,
     no_cache: bool = False,
@@ -92,6 +95,8 @@ def transfer(
         Folder for the saved model, ``results.json`` and ``predictions.csv``.
     overwrite : bool, default=False
         Replace what another run left in `out`.
+    track : {"mlflow", "tensorboard", "wandb"}, optional
+        Log the figures of the run there as well; needs `out`. Nothing is tracked unasked.
     seed : int, default=0
         Seed of folds, draws and bootstrap.
     max_bad : float, default=0.01
@@ -113,7 +118,7 @@ def transfer(
     UsageError, DataError, BackboneError
         With what, where, why and the remedy. Nothing of `out` is changed then.
     """
-    call = {k: v for k, v in locals().items() if k not in ("overwrite", "say", "progress", "out")}
+    call = {k: v for k, v in locals().items() if k not in _ELSEWHERE}
     start = clock.monotonic()
     bad = 0.01 if max_bad is None else max_bad
     options = {name: value for name, value in reading.items() if value is not None}
@@ -129,6 +134,7 @@ def transfer(
         **options,
     )
     folder = claim_folder(out, call, overwrite=overwrite)
+    open_tracker(track, folder)  # a tracker that is not there is refused before the work
     case = pose(
         source,
         target,
@@ -195,6 +201,8 @@ def transfer(
     if folder is not None:
         result.save(folder)
         said = write_next_labels(folder, case, features, choice, new_model, seed=seed)
+        with tracking(track, folder, settings) as tracker:
+            record(tracker, result.results, folder)
         say(f"Saved in {folder}{'. ' if said else ''}{said}")
     return result
 

@@ -92,7 +92,7 @@ def test_every_option_of_a_run_can_be_planned_and_filed():
     theirs = {p.name for p in transfer_command.params}
     assert theirs - {"plan"} <= ours
     names = {"time_budget": "time"}
-    assert {names.get(n, n) for n in theirs} - {"fmt", "plan"} <= set(option_names())
+    assert {names.get(n, n) for n in theirs} - {"fmt", "plan", "quiet", "debug"} <= set(option_names())
 
 
 def test_it_is_listed():

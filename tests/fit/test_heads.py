@@ -37,7 +37,7 @@ def test_parameters_reach_the_head():
         (lambda: make_head("nearest_mean"), "'nearest-mean'"),
         (lambda: make_head("ridge", "regresion"), "'regression'"),
         (lambda: make_head("ridge", alfa=1.0), "'alpha'"),
-        (lambda: make_head("knn", "regression"), "known: ridge"),
+        (lambda: make_head("knn", "regression"), "Choose from ridge"),
     ],
 )
 def test_refusals_name_the_nearest(call, hint):

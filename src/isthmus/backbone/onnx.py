@@ -179,7 +179,9 @@ def load(
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise BackboneError("the ONNX file does not exist", where=str(path))
+        raise BackboneError(
+            "the ONNX file does not exist", where=str(path), remedy="Check the path of --backbone"
+        )
     size = path.stat().st_size
     if size > MAX_FILE:
         raise BackboneError("the ONNX file is too large", where=str(path), why=f"{size} bytes")

@@ -41,7 +41,8 @@ def inspect(raw: bytes, *, where: str) -> None:
     onnx = need("onnx", extra="image")
 
     def refuse(what: str, why: str = "") -> BackboneError:
-        return BackboneError(what, where=where, why=why)
+        remedy = "Export the network again (torch.onnx.export), or check that the copy is whole"
+        return BackboneError(what, where=where, why=why, remedy=remedy)
 
     try:
         model = onnx.load_model_from_string(raw)

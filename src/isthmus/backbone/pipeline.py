@@ -7,6 +7,7 @@ so that neither the number of threads nor the batch-mates can touch a result.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import deque
@@ -19,8 +20,10 @@ import numpy as np
 
 from isthmus.backbone.base import Backbone
 from isthmus.data.samples import Items
-from isthmus.errors import BackboneError, DataError
+from isthmus.errors import BackboneError, DataError, is_out_of_memory
 from isthmus.types import Array
+
+log = logging.getLogger(__name__)
 
 HASH_BLOCK = 64  # rows hashed by one task
 WAITING_BYTES = 256 << 20  # decoded items of all shapes that may wait for batch-mates
@@ -226,7 +229,7 @@ class _Waiting:
 def _features(backbone: Backbone, batch: Array, names: Sequence[str]) -> Array:
     """(n, d) float32 of one batch, its shape checked; errors name the items."""
     try:
-        output = np.asarray(backbone(batch))
+        output = np.asarray(_within_memory(backbone, batch))
     except Exception as error:
         more = min(len(names), len(batch)) - 1
         others = f" and {more} more" if more else ""
@@ -242,6 +245,27 @@ def _features(backbone: Backbone, batch: Array, names: Sequence[str]) -> Array:
         )
     with np.errstate(over="ignore"):  # an overflow becomes infinity and is reported as such
         return output.astype(np.float32)
+
+
+def _within_memory(backbone: Backbone, batch: Array) -> Array:
+    """The network's output; where memory runs out, that of half the batch and then the other.
+
+    Halves of halves, down to single items. Batch-mates never touch a result (see the module's
+    text), so a small machine gives the features of a large one.
+    """
+    try:
+        return backbone(batch)
+    except Exception as error:
+        half = len(batch) // 2
+        if not half or not is_out_of_memory(error):
+            raise
+        log.warning(
+            "%s: not enough memory for %d items at a time: going on with %d",
+            backbone.name, len(batch), half,
+        )  # fmt: skip
+    # outside of the handler: the error's trace would keep the memory of the failed attempt
+    parts = [_within_memory(backbone, batch[:half]), _within_memory(backbone, batch[half:])]
+    return np.concatenate([np.asarray(part) for part in parts])
 
 
 def _gathered(part: Array, values: list[Any]) -> Iterator[Ready | Failed]:

@@ -85,6 +85,10 @@ class Tokenizer:
                 "the tokenizer cannot be read", where=str(path), why=str(error)[:200]
             ) from None
 
+    def to_json(self) -> str:
+        """The content of ``tokenizer.json``, for use elsewhere."""
+        return str(self._tokenizer.to_str())
+
     def __call__(self, text: str) -> Tokens:
         """Tokenize one text.
 

@@ -187,7 +187,11 @@ def _by_name(
         else:
             licence, file = None, Path(weights)
             if not file.is_file():
-                raise BackboneError("the weights file does not exist", where=str(file))
+                raise BackboneError(
+                    "the weights file does not exist",
+                    where=str(file),
+                    remedy="Check the path of --weights",
+                )
         digest = iofs.sha256_file(file)
 
     def build() -> nn.Module:

@@ -177,7 +177,9 @@ def _choose(
         )
     file = Path(weights).resolve()
     if not file.is_file():
-        raise BackboneError("the weights file does not exist", where=str(file))
+        raise BackboneError(
+            "the weights file does not exist", where=str(file), remedy="Check the path of --weights"
+        )
     for member in wanted:  # a published file keeps its own recipe under whatever path
         if member.url.rpartition("/")[2] == file.name:
             return member, file

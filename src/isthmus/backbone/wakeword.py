@@ -103,8 +103,8 @@ class WakewordBackbone:
         from isthmus.backbone.runtime import session
 
         # One thread each: clips run in parallel, and the networks are small.
-        embedding = _widened(_checked(*EMBEDDING))
-        return session(_checked(*MEL), threads=1), session(embedding, threads=1)
+        found = networks()
+        return session(found["mel"], threads=1), session(found["embedding"], threads=1)
 
     def preprocess(self, raw: Any) -> Array:
         """(num_features,) float32 of one recording (bytes, or samples with their rate)."""
@@ -142,6 +142,11 @@ class WakewordBackbone:
             part = mel[None, first * STRIDE : last * STRIDE + WINDOW, :, None]
             rows.append(_run(embedding_session, part).reshape(WIDTH, -1).T)
         return np.concatenate(rows)
+
+
+def networks() -> dict[str, bytes]:
+    """Both ONNX files, checked, as they are run: ``mel`` and ``embedding``."""
+    return {"mel": _checked(*MEL), "embedding": _widened(_checked(*EMBEDDING))}
 
 
 def _mel(session: Any, samples: Array) -> Array:

@@ -97,7 +97,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise BackboneError(
-            "the weights file does not exist", where=str(path), remedy="Give --weights FILE"
+            "the weights file does not exist", where=str(path), remedy="Check the path of --weights"
         )
     if path.suffix == ".safetensors":
         state = _read_safetensors(path)
@@ -204,7 +204,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise BackboneError("not a safetensors file", where=str(path), why=str(error)) from None
     except IsthmusError as error:
-        raise BackboneError(error.what, where=str(path), why=error.why) from None
+        raise BackboneError(
+            error.what, where=str(path), why=error.why, remedy=error.remedy
+        ) from None
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from isthmus.cli.common import emit, format_option
+from isthmus.cli.common import emit, format_option, human_size
 
 
 @click.group(
@@ -73,18 +73,18 @@ def prune(
     emit(
         {**result, "dry_run": dry_run},
         fmt,
-        f"{result['files']} files ({_human(result['bytes'])}) {verb}, "
-        f"{_human(result['kept_bytes'])} kept",
+        f"{result['files']} files ({human_size(result['bytes'])}) {verb}, "
+        f"{human_size(result['kept_bytes'])} kept",
     )
 
 
 def _describe(found: dict[str, Any]) -> str:
-    lines = [f"{found['root']}: {_human(found['bytes'])}"]
+    lines = [f"{found['root']}: {human_size(found['bytes'])}"]
     for space in found["spaces"]:
         lines.append(
             f"  {space['backbone'] or 'unreadable'}: {space['rows']:,} rows of "
-            f"{space['features']:,} features, {space['shards']} files, {_human(space['bytes'])} "
-            f"({space['fingerprint'][:12]})"
+            f"{space['features']:,} features, {space['shards']} files, "
+            f"{human_size(space['bytes'])} ({space['fingerprint'][:12]})"
         )
     words = {
         "networks": "converted networks",
@@ -94,15 +94,5 @@ def _describe(found: dict[str, Any]) -> str:
     for name, label in words.items():
         part = found[name]
         if part["files"]:
-            lines.append(f"  {label}: {part['files']} files, {_human(part['bytes'])}")
+            lines.append(f"  {label}: {part['files']} files, {human_size(part['bytes'])}")
     return "\n".join(lines)
-
-
-def _human(size: int) -> str:
-    """Size in decimal units, as `--max-size` reads them."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"

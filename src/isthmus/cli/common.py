@@ -18,12 +18,73 @@ format_option = click.option(
 )
 
 
+QUIET = "isthmus.quiet"  # key of the call's `meta`, which all its contexts share
+
+
+def _note_quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[QUIET] = True
+
+
+def is_quiet() -> bool:
+    """Whether this call asked for nothing but its result and its errors."""
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and bool(ctx.meta.get(QUIET))
+
+
+def _some_time(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and value <= 0:
+        raise click.BadParameter("no time is left: give e.g. 5m, or leave it out", ctx, param)
+    return value
+
+
+def for_every_command(command: click.Command) -> click.Command:
+    """`command` with what all of them share: --quiet, --debug, and a sane --seed and --time."""
+    if isinstance(command, click.Group):
+        for member in command.commands.values():
+            for_every_command(member)
+        return command
+    for param in command.params:
+        if param.name == "seed":
+            param.type = click.IntRange(0, 2**32 - 1)
+        elif param.name == "time_budget" and param.callback is None:
+            param.callback = _some_time
+    if not any(param.name == "quiet" for param in command.params):
+        command.params += [
+            click.Option(
+                ["-q", "--quiet"],
+                is_flag=True,
+                expose_value=False,
+                callback=_note_quiet,
+                help="No progress and no notes: the result and errors only.",
+            ),
+            # read from the words of the call, since it matters where parsing fails as well
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                expose_value=False,
+                help="Show the full trace of an error. [env: ISTHMUS_DEBUG=1]",
+            ),
+        ]
+    return command
+
+
 def emit(value: Any, fmt: str, text: Callable[[], str] | str) -> None:
     """Print `value` as JSON, or `text` (called only when needed)."""
     if fmt == "json":
         click.echo(json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False))
     else:
         click.echo(text() if callable(text) else text)
+
+
+def human_size(size: int) -> str:
+    """Size in decimal units, as `--max-size` reads them."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
 
 
 _READING = [

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from isthmus.cli.common import emit, format_option
+from isthmus.cli.common import emit, format_option, is_quiet
 
 
 @click.command(name="demo")
@@ -26,13 +26,14 @@ def command(only: str | None, out: str | None, fmt: str) -> None:
     start = time.monotonic()
     found: dict[str, Any] = {}
     for case in CASES if only is None else (find(only),):
-        if fmt == "text":
+        told = fmt == "text" and not is_quiet()
+        if told:
             click.echo(f"\n=== {case.name}\n{case.story}\n$ {case.command}")
         folder = None if out is None else Path(out) / case.name.replace(" ", "_")
         with bars(enabled=fmt == "text") as progress:
             result = transfer(**case.call, out=folder, progress=progress.update)
         found[case.name] = result.results
-        if fmt == "text":
+        if told:
             click.echo(render(result.results, result.run))
     emit(found, fmt, lambda: summary(found, time.monotonic() - start))
 

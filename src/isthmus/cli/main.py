@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from itertools import pairwise
 
 import click
 
 from isthmus import __version__
+from isthmus.cli.common import for_every_command
 
 # command -> help line; kept here so that `isthmus --help` imports none of them
 COMMANDS = {
@@ -24,7 +24,10 @@ COMMANDS = {
     "rank": "Rank backbones, or sources, by how well they suit a target.",
     "methods": "List the domain adaptation methods: what they assume, cost and need.",
     "read": "Show what would be understood of a data set, and change nothing.",
+    "eject": "Write a saved model as a plain script that needs no isthmus.",
     "cache": "Look at, verify or prune the feature store.",
+    "doctor": "Check Python, libraries, weights, disk and GPU, and say what to install.",
+    "completion": "Print the completion script of bash, zsh or fish.",
 }
 
 
@@ -38,7 +41,11 @@ class LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         module = importlib.import_module(f"isthmus.cli.{name.replace('-', '_')}")
-        command: click.Command = module.command
+        command = for_every_command(module.command)
+        if ctx.resilient_parsing:  # a shell asks what comes next
+            from isthmus.cli.completion import completed
+
+            completed(command)
         return command
 
     def resolve_command(
@@ -62,6 +69,7 @@ class LazyGroup(click.Group):
     help="Give the labelled data you have (source) and the data you must predict on (target); "
     "isthmus carries over what pretrained models and the source know, and says by how much it "
     "helped, or that it declined.",
+    epilog="Exit codes: 0 ok, 1 the run failed, 2 the call is wrong, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="isthmus")
 def cli() -> None:
@@ -70,40 +78,19 @@ def cli() -> None:
 
 def run(args: list[str] | None = None) -> None:
     """Entry point. Exit codes: 0 ok, 1 the run failed, 2 wrong usage, 130 interrupted."""
-    from isthmus.errors import IsthmusError, UsageError
-
+    words = sys.argv[1:] if args is None else list(args)
     try:
-        code = cli.main(args=args, prog_name="isthmus", standalone_mode=False)
+        code = cli.main(args=words, prog_name="isthmus", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         _interrupted()
-    except KeyboardInterrupt:
-        _interrupted()
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2 if isinstance(error, click.UsageError) else 1)
-    except IsthmusError as error:
-        _refuse(error, args if args is not None else sys.argv[1:])
-        sys.exit(2 if isinstance(error, UsageError) else 1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:  # a person at a shell never gets a bare trace
+        from isthmus.cli.trouble import refuse
 
-
-def _refuse(error: object, args: list[str]) -> None:
-    """Print a refusal for a person, or as JSON where the call asked for it."""
-    import json
-
-    from isthmus.errors import IsthmusError
-
-    assert isinstance(error, IsthmusError)
-    wants_json = "--format=json" in args or any(
-        pair == ("--format", "json") for pair in pairwise(args)
-    )
-    if wants_json:
-        click.echo(json.dumps(error.as_dict(), ensure_ascii=False))
-    else:
-        click.echo(f"isthmus: {error}", err=True)
+        sys.exit(refuse(error, words))
 
 
 def _interrupted() -> None:

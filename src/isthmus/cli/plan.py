@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from isthmus.cli.common import emit
+from isthmus.cli.common import emit, is_quiet
 from isthmus.cli.transfer import command as transfer_command
 
 OWN = ("out", "overwrite", "plan")  # options of the run itself that a plan has no use for
@@ -46,6 +46,6 @@ def command(
     text = found.yaml()
     if out is not None:
         save_plan(out, text, overwrite=overwrite)
-        if not quiet:
+        if not quiet and not is_quiet():
             click.echo(f"Saved in {out}", err=True)
     emit(found.as_dict(), fmt, text.rstrip("\n"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isthmus.cli.common import reading_options
+from isthmus.cli.common import is_quiet, reading_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,7 @@ def command(
     else:
         _write(out, text)
     bad = int(frame["error"].notna().sum())
-    if bad or out is not None:
+    if (bad or out is not None) and not is_quiet():
         said = f"{len(frame) - bad:,} of {len(frame):,} rows predicted"
         listed = f"; {bad:,} could not be (see the column error)" if bad else ""
         click.echo(said + listed + (f"; written to {out}" if out else ""), err=True)
@@ -141,5 +141,8 @@ def _write(out: str, text: str) -> None:
         iofs.write_text(out, text)
     except OSError as error:
         raise UsageError(
-            "the answer cannot be written", where=out, why=error.strerror or str(error)
+            "the answer cannot be written",
+            where=out,
+            why=error.strerror or str(error),
+            remedy="Give --out a file in a folder that can be written",
         ) from None

@@ -8,12 +8,15 @@ from typing import Any
 
 import click
 
+from isthmus.cli.common import is_quiet
+
 
 class Bars:
     """One bar per part of the data; `say` prints a line above them."""
 
-    def __init__(self, display: Any) -> None:
-        self._display, self._tasks = display, {}  # type: ignore[var-annotated]
+    def __init__(self, display: Any, *, silent: bool = False) -> None:
+        self._display, self._silent = display, silent
+        self._tasks: dict[str, Any] = {}
 
     def update(self, role: str, done: int, total: int) -> None:
         """Move the bar of `role`, made on first use."""
@@ -25,6 +28,8 @@ class Bars:
 
     def say(self, text: str) -> None:
         """A line for a person, on standard error so that standard output holds the result only."""
+        if self._silent:
+            return
         if self._display is None:
             click.echo(text, err=True)
         else:
@@ -33,9 +38,12 @@ class Bars:
 
 @contextmanager
 def bars(*, enabled: bool) -> Iterator[Bars]:
-    """Bars on a terminal, plain lines elsewhere, nothing at all when not enabled."""
+    """Bars on a terminal, plain lines elsewhere; with `--quiet` neither."""
     import sys
 
+    if is_quiet():
+        yield Bars(None, silent=True)
+        return
     if not enabled or not sys.stderr.isatty():
         yield Bars(None)
         return

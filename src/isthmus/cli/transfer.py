@@ -81,6 +81,11 @@ def _use_plan(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", metavar="DIR", help="Where the model and the results go.")
 @click.option("--overwrite", is_flag=True, help="Replace another run's results in DIR.")
+@click.option(
+    "--track",
+    type=click.Choice(["mlflow", "tensorboard", "wandb"]),
+    help="Log the figures there as well; needs --out. Nothing is tracked unasked.",
+)
 @click.option("--no-cache", is_flag=True, help="Neither read nor fill the feature store.")
 @reading_options
 @format_option

@@ -40,4 +40,7 @@ def _text(report: dict[str, Any]) -> str:
     else:
         names = ", ".join(dict.fromkeys(check["file"] or check["name"] for check in bad))
         lines.append(f"{report['folder']} must not be used: {names}")
+        lines.append(
+            "Restore the folder from a copy, or train the model anew: isthmus transfer --out DIR"
+        )
     return "\n".join(lines)

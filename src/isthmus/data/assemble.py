@@ -100,7 +100,12 @@ def finish(draft: Draft, options: Options) -> Samples:
     totals.pop(None, None)
     check_bad_share(problems, seen, max_bad=options.max_bad, labels=totals or None)
     if not good.any():
-        raise DataError("no row can be used", where=draft.origin, why=f"{seen:,} were looked at")
+        raise DataError(
+            "no row can be used",
+            where=draft.origin,
+            why=f"all {seen:,} were set aside; {_first_reason(problems)}",
+            remedy=problems[0].remedy if problems else "Give at least one row",
+        )
     domain = None if draft.domain is None else _words(draft.domain, "domain", draft)
     group = None if draft.group is None else _groups(draft)
     split = None if draft.split is None else _splits(draft.split)
@@ -135,7 +140,9 @@ def keep_split(samples: Samples, wanted: str | None) -> Samples:
     name = SPLITS.get(wanted.lower(), wanted)
     if samples.split is None:
         raise UsageError(
-            f"no split {wanted!r}: the data has no splits", where=samples.origin, remedy=""
+            f"no split {wanted!r}: the data has no splits",
+            where=samples.origin,
+            remedy="Leave --split out, or name the column that holds the splits",
         )
     rows = np.array([value == name for value in samples.split], dtype=bool)
     if not rows.any():
@@ -154,7 +161,11 @@ def _labels(draft: Draft, options: Options) -> tuple[str | None, Array | None, t
         return _columns_of_truth(draft, options)
     n = len(draft.items)
     if len(draft.label) != n:
-        raise UsageError(f"{len(draft.label)} labels for {n} rows", where=draft.origin)
+        raise UsageError(
+            f"{len(draft.label)} labels for {n} rows",
+            where=draft.origin,
+            remedy="Give one label a row, in the same order (None where it is unknown)",
+        )
     column, tokens = unlabel(draft.label)
     missing = sum(tokens.values())
     if missing == n:
@@ -291,3 +302,7 @@ def _ids(draft: Draft) -> tuple[str, ...]:
             remedy="Give a column without repetitions, or leave --id out",
         )
     return tuple(str(name) for name in ids)
+
+
+def _first_reason(problems: list[Problem]) -> str:
+    return f"the first: {problems[0].reason}" if problems else "there are none"

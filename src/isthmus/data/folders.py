@@ -258,11 +258,15 @@ def _choose(found: _Found, wanted: str | None, root: Path) -> str:
     if not present:
         kinds = Counter(Path(name).suffix.lower() or "no suffix" for name in found.other)
         there = ", ".join(f"{count} x {suffix}" for suffix, count in kinds.most_common(5))
+        others = [f"{counts[k]} {_THINGS[k]}" for k in counts if counts[k] and k != wanted]
+        there = ", ".join([*others, *([there] if there else [])])
         raise DataError(
             f"no {_THINGS[wanted] if wanted else 'images or recordings'} in the folder",
             where=str(root),
             why=f"it holds {there}" if there else "it holds no files",
-            remedy="Unpack archives; give a table or text file by its own path",
+            remedy="Leave --modality out, or give another folder"
+            if others
+            else "Unpack archives; give a table or text file by its own path",
         )
     return present[0]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
-from isthmus.errors import UsageError
+from isthmus.errors import UsageError, did_you_mean
 from isthmus.types import Modality, Task
 
 MODALITIES: tuple[str, ...] = get_args(Modality)
@@ -77,7 +76,7 @@ def one_of(value: Any, choices: Iterable[str], option: str) -> None:
     raise UsageError(
         f"no {option} {value!r}",
         where=f"--{option}",
-        remedy=_near(str(value), choices) + f"Choose from {', '.join(choices)}",
+        remedy=did_you_mean(str(value), choices) + f"Choose from {', '.join(choices)}",
     )
 
 
@@ -88,11 +87,5 @@ def no_such_column(value: str, columns: Iterable[str], option: str, where: str) 
     return UsageError(
         f"no column {value!r} for --{option}",
         where=where,
-        remedy=_near(value, known) + f"The columns are {listed}",
+        remedy=did_you_mean(value, known) + f"The columns are {listed}",
     )
-
-
-def _near(value: str, choices: list[str]) -> str:
-    folded = {choice.casefold(): choice for choice in reversed(choices)}
-    near = difflib.get_close_matches(value.casefold(), folded, n=1, cutoff=0.6)
-    return f"Did you mean {folded[near[0]]!r}? " if near else ""

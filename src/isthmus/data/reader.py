@@ -326,6 +326,20 @@ def _named(samples: Samples, path: Path) -> Samples:
 
 
 def _no_such_path(path: Path) -> DataError:
+    if str(path).startswith(("http:/", "https:/", "s3:/", "gs:/", "ftp:/")):
+        return DataError(
+            "this is an address, not a file",
+            where=str(path)[:200],
+            why="nothing is ever fetched",
+            remedy="Download it first (curl -O ADDRESS), then give the file",
+        )
+    if any(sign in path.name for sign in "*?["):
+        return DataError(
+            "no such file or folder",
+            where=str(path)[:200],
+            why="it looks like a pattern, and patterns are not filled in here",
+            remedy="Give the folder; `isthmus predict DIR *.jpg` without quotes takes many files",
+        )
     near: list[str] = []
     if path.parent.is_dir():
         names = [entry.name for entry in path.parent.iterdir()]

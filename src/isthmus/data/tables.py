@@ -206,7 +206,12 @@ def _list_entries(text: str, name: str) -> Iterator[tuple[int, Any]]:
     try:
         entries = _loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError("not JSON", where=name, why=str(error)[:200]) from None
+        raise DataError(
+            "not JSON",
+            where=name,
+            why=str(error)[:200],
+            remedy="It ends too early or was edited by hand: export it again, or save it as CSV",
+        ) from None
     yield from enumerate(entries, start=1)
 
 
@@ -256,7 +261,10 @@ def _parquet(raw: bytes, name: str) -> Sheet:
         raise
     except (arrow.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
         raise DataError(
-            "not a Parquet file that can be read", where=name, why=str(error)[:200]
+            "not a Parquet file that can be read",
+            where=name,
+            why=str(error)[:200],
+            remedy="Copy or export it again; if it is another kind of file, give it its own suffix",
         ) from None
     if not table.num_rows:
         raise DataError("the file has no rows", where=name)

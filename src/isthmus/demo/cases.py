@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isthmus.errors import UsageError
+from isthmus.errors import UsageError, did_you_mean
 
 DATA = Path(__file__).parent / "data"
 
@@ -93,5 +93,9 @@ def find(name: str) -> DemoCase:
         if case.name.replace(" ", "-") == name.replace(" ", "-").replace("_", "-"):
             return case
     raise UsageError(
-        f"no demo case {name!r}", remedy="There are: " + ", ".join(c.name for c in CASES)
+        f"no demo case {name!r}",
+        where="--case",
+        remedy=did_you_mean(name, [c.name for c in CASES])
+        + "There are: "
+        + ", ".join(c.name for c in CASES),
     )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
-from isthmus.errors import BundleError, UsageError
+from isthmus.errors import BundleError, UsageError, did_you_mean
 from isthmus.fit.centroid import NearestMeanHead
 from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.multilabel import MultiLabelHead
@@ -81,9 +80,7 @@ def head_from_state(tensors: Mapping[str, Array], meta: Mapping[str, Any]) -> An
 
 
 def _unknown(what: str, name: str, known: list[str]) -> UsageError:
-    near = get_close_matches(str(name), known, n=1)
     return UsageError(
         f"unknown {what}: {name!r}",
-        why="known: " + ", ".join(known),
-        remedy=f"Did you mean {near[0]!r}?" if near else "",
+        remedy=did_you_mean(name, known) + "Choose from " + ", ".join(known),
     )

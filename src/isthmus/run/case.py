@@ -13,7 +13,7 @@ import numpy as np
 from isthmus.data import read
 from isthmus.data.labels import natural_sorted
 from isthmus.data.samples import Samples
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError, UsageError, did_you_mean
 from isthmus.evaluate.sealed import SealedLabels
 from isthmus.evaluate.shots import draw_shots
 from isthmus.run.labelfile import attach_labels
@@ -144,9 +144,11 @@ def pose(
         check = _align(check, classes)
     if task == "classification" and len(classes) < 2:
         raise DataError(
-            f"the labelled rows hold a single class {classes}",
+            "the labelled rows hold "
+            + (f"a single class, {classes[0]!r}" if classes else "no class"),
             why="there is nothing to tell apart",
-            remedy="Give labelled rows of at least two classes",
+            remedy="Give labelled rows of at least two classes; if another column holds the "
+            "labels, name it with --label",
         )
     _note_classes(first, labelled, notes, task)
     sealed = None
@@ -187,7 +189,8 @@ def _keep_domain(samples: Samples, domain: str, role: str) -> Samples:
         raise UsageError(
             f"no domain {', '.join(map(repr, missing))}",
             where=samples.origin,
-            why=f"the domains are {', '.join(sorted(known))}",
+            remedy=did_you_mean(missing[0], sorted(known))
+            + f"The domains are {', '.join(sorted(known))}",
         )
     return samples.take(np.array([str(name) in wanted for name in samples.domain]))
 
@@ -291,6 +294,13 @@ def _draw(
     drawn = draw_shots(part.labels, shots, groups=part.groups, random_state=seed, task=rows.task)
     picked = np.zeros(len(rows), dtype=bool)
     picked[own[drawn.rows]] = True
+    if picked.all():
+        raise UsageError(
+            f"--shots {shots} takes all {len(rows)} rows of the target",
+            where=rows.origin,
+            why="none is left to predict, or to test on",
+            remedy="Give fewer shots; or --shots all: every label trains, nothing is tested",
+        )
     rest = rows.take(~picked)
     sealed = rest.take(rest.labelled) if rest.labelled.any() else None
     each = "" if rows.task == "regression" else f"{shots} a class, "

@@ -39,6 +39,13 @@ def attach_labels(rows: Samples, labels: Any) -> Marked:
     table = _id_table(labels)
     if table is None:
         extra = read(labels)
+        if extra.modality != rows.modality:
+            raise DataError(
+                f"the target labels are rows of {extra.modality}, the target is {rows.modality}",
+                where=extra.origin,
+                remedy="Give a table with the columns id and label (`isthmus read` shows the ids), "
+                "or labelled rows of the target's kind",
+            )
         if not extra.labelled.any():
             raise DataError(
                 "the target labels hold no labels",
@@ -61,7 +68,9 @@ def attach_labels(rows: Samples, labels: Any) -> Marked:
             continue
         if given.get(row, name) != name:
             raise DataError(
-                f"two labels for one row: {given[row]!r} and {name!r}", where=f"{origin}: {row_id}"
+                f"two labels for one row: {given[row]!r} and {name!r}",
+                where=f"{origin}: {row_id}",
+                remedy="Keep one of them",
             )
         given[row] = name
     if unknown:
@@ -115,9 +124,7 @@ def _id_table(labels: Any) -> tuple[list[str], list[Any], str] | None:
     if isinstance(labels, pd.Series):
         return [str(k) for k in labels.index], list(labels), "target_labels"
     if isinstance(labels, (str, Path)) and Path(labels).suffix.lower() in (".csv", ".tsv"):
-        frame = pd.read_csv(
-            labels, sep=None, engine="python", dtype=str, keep_default_na=True, encoding="utf-8-sig"
-        )
+        frame = _as_text(Path(labels))
         origin = Path(labels).name
     elif isinstance(labels, pd.DataFrame):
         frame, origin = labels, "target_labels"
@@ -133,3 +140,27 @@ def _id_table(labels: Any) -> tuple[list[str], list[Any], str] | None:
     if key is None or label is None or frame.shape[1] > 3:
         return None
     return [str(v).strip() for v in frame[key]], list(frame[label]), origin
+
+
+def _as_text(path: Path) -> Any:
+    """A table of texts; whatever the file is instead is refused by name."""
+    import csv
+
+    import pandas as pd
+
+    try:
+        return pd.read_csv(
+            path, sep=None, engine="python", dtype=str, keep_default_na=True, encoding="utf-8-sig"
+        )
+    except UnicodeDecodeError:
+        why = "its bytes are not UTF-8 text"
+    except (csv.Error, ValueError) as error:  # pandas' own errors are ValueErrors
+        why = "it is empty" if not path.stat().st_size else " ".join(str(error).split())[:200]
+    except FileNotFoundError:
+        why = "there is no such file"
+    raise DataError(
+        "the target labels cannot be read",
+        where=str(path),
+        why=why,
+        remedy="Give a CSV file in UTF-8 with the columns id and label",
+    )

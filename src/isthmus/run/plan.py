@@ -85,6 +85,7 @@ def plan(
     seed: int = 0,
     max_bad: float | None = None,
     no_cache: bool = False,
+    track: str | None = None,
     say: Callable[[str], None] = logger.info,
     **reading: Any,
 ) -> Plan:
@@ -165,7 +166,7 @@ def plan(
 _ORDER = (
     *("source", "target", "target_labels", "shots", "test", "source_domain", "target_domain"),
     *("backbone", "weights", "layer", "pooling", "allow_license", "head", "method", "routes"),
-    *("time", "seed", "max_bad", "no_cache"),
+    *("time", "seed", "max_bad", "no_cache", "track"),
 )
 
 
@@ -177,7 +178,7 @@ def _ordered(
     found = {}
     for name in _ORDER:
         value = every[name]
-        if name in ("weights", "layer", "pooling") and value is None:
+        if name in ("weights", "layer", "pooling", "track") and value is None:
             continue
         if name in ("allow_license", "no_cache") and not value:
             continue

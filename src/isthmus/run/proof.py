@@ -19,6 +19,7 @@ from isthmus.fit.folds import folds as make_folds
 from isthmus.run.case import Case
 from isthmus.run.extract import Extracted, Part
 from isthmus.run.standings import N_SPLITS, Choice, model_factory
+from isthmus.select.estimate.exact import FEWEST, exact_interval
 from isthmus.select.evidence import can_fold
 from isthmus.select.routes.base import Labelled
 from isthmus.types import Array, Interval
@@ -54,6 +55,8 @@ class Proof:
         Chosen route minus the other, paired; the sign is turned so that more is better.
     metrics : dict
         All figures of the chosen route.
+    exact : Interval, optional
+        Accuracy of the chosen route with a finite-sample interval (Clopper-Pearson, 95 %).
     notes : tuple of str
     """
 
@@ -66,6 +69,7 @@ class Proof:
     headline: dict[str, Interval] = field(default_factory=dict)
     gains: dict[str, Interval] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    exact: Interval | None = None
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -81,6 +85,7 @@ class Proof:
             "headline": {k: v.as_dict() for k, v in self.headline.items()},
             "gains": {k: v.as_dict() for k, v in self.gains.items()},
             "metrics": as_json(self.metrics),
+            "exact": None if self.exact is None else self.exact.as_dict(),
             "notes": list(self.notes),
         }
 
@@ -163,8 +168,20 @@ def _proof(
         headline,
         gains,
         metrics,
+        _exact(case, kind, y, answers[chosen][0], groups),
         (*notes, *metrics["notes"]),
     )
+
+
+def _exact(case: Case, kind: str, y: Array, said: Array, groups: Array | None) -> Interval | None:
+    """The accuracy with an interval that holds for any number of rows, where it is to be had.
+
+    Only rows that neither the model nor the choice of it has seen count, and rows that come in
+    groups are no independent draws.
+    """
+    if kind != "sealed" or case.task != "classification" or groups is not None or len(y) < FEWEST:
+        return None
+    return exact_interval(np.asarray(y) == np.asarray(said), level=0.95)
 
 
 def _answer(model: Any, X: Array) -> Answer:

@@ -15,7 +15,7 @@ import numpy as np
 
 from isthmus import __version__, iofs
 from isthmus.data.checks.finding import Finding
-from isthmus.errors import UsageError
+from isthmus.errors import IsthmusError, UsageError
 from isthmus.fit.blend import Model
 from isthmus.run.case import Case, short_origin
 from isthmus.run.extract import Extracted, Part
@@ -226,13 +226,27 @@ def claim_folder(
                 where=str(folder),
                 remedy="Name an empty or a new folder",
             )
-        if iofs.read_json(folder / RUN).get("call") != mark and not overwrite:
+        if not overwrite and _call_of(folder) != mark:
             raise UsageError(
                 "the output folder holds the results of another call",
                 where=str(folder),
                 remedy="Add --overwrite to replace them, or name another folder",
             )
     return folder
+
+
+def _call_of(folder: Path) -> Any:
+    """The digest of the call whose results lie in the folder."""
+    try:
+        found = iofs.read_json(folder / RUN)
+    except IsthmusError as error:
+        raise UsageError(
+            "the output folder holds a damaged run",
+            where=str(folder / RUN),
+            why=error.why or error.what,
+            remedy="Add --overwrite to replace it, or name another folder",
+        ) from None
+    return found.get("call") if isinstance(found, dict) else None
 
 
 def mark_running(folder: Path | None, call: dict[str, Any]) -> None:

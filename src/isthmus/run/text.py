@@ -25,6 +25,11 @@ def render(results: dict[str, Any], run: dict[str, Any]) -> str:
     lines.append(f"Because    {results['verdict']['reason']}")
     proof = results["proof"]
     lines.append(f"Proof      {proof['outcome']}")
+    if proof.get("exact"):
+        exact = proof["exact"]
+        lines.append(
+            f"Exact      {figure(exact, 'accuracy')} for any number of rows ({exact['how']})"
+        )
     lines.append(f"Protocol   {proof['protocol']}")
     lines += warnings(results)
     return "\n".join(lines)
@@ -93,6 +98,18 @@ def candidates(results: dict[str, Any]) -> list[str]:
         f"{100 * task['held_out_accuracy']:.1f} % on held-out source rows, and its confidence "
         f"falls by {100 * task['confidence_drop']:.1f} points on the target"
     ]
+    seen = choice.get("classes") or {}
+    if seen.get("absent"):
+        lines.append(
+            f"Classes    perhaps absent from the target: {', '.join(seen['absent'])}; if so, "
+            "give a source without them"
+        )
+    if seen.get("novel"):
+        lines.append(
+            f"Classes    {figure(seen['novel'], 'accuracy')} of the target rows may be of classes "
+            f"that the source lacks; the same mark hits {100 * seen['false_alarm']:.1f} % of the "
+            "source rows"
+        )
     rows = [("candidate", "weight", "expected", "at worst about", "agrees with all", "")]
     for line in sorted(choice["candidates"], key=lambda one: -one["weight"]):
         if line["expected_gain"] is None:
@@ -107,7 +124,33 @@ def candidates(results: dict[str, Any]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines += ["Candidates"]
     lines += ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
-    return [*lines, ""]
+    return [*lines, *validators(choice), ""]
+
+
+def validators(choice: dict[str, Any]) -> list[str]:
+    """What the label-free validators would pick, and what such picks were worth elsewhere."""
+    lines: list[tuple[str, str, str]] = []
+    for entry in choice.get("validators", []):
+        known = entry["measured"]
+        if "picks" not in entry:
+            continue
+        worth = "not measured"
+        if known:
+            worth = (
+                f"rank correlation {known['rank']['value']:+.2f}, its picks "
+                f"{100 * known['gain']:+.1f} points, hurt {100 * known['hurt']:.0f} %"
+            )
+        lines.append((f"  {entry['validator']}", f"picks {entry['picks']}", f"({worth})"))
+    silent = [e for e in choice.get("validators", []) if "picks" not in e]
+    if not lines:
+        return []
+    wide = [max(len(row[i]) for row in lines) for i in range(2)]
+    told = ["Validators (what each was worth on the benchmark; the weights do not follow them)"]
+    told += [f"{a.ljust(wide[0])}  {b.ljust(wide[1])}  {c}" for a, b, c in lines]
+    if silent:
+        named = ", ".join(e["validator"] for e in silent)
+        told.append(f"  not asked: {named} (reasons in results.json)")
+    return told
 
 
 def troubles(results: dict[str, Any]) -> list[str]:

@@ -15,15 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.errors import IsthmusError
+from isthmus.errors import DataError
 from isthmus.fit.blend import BlendModel
 from isthmus.fit.model import FeatureModel
 from isthmus.fit.threads import calmly
 from isthmus.select.bench import Bench, drawn
 from isthmus.select.candidates import candidates
-from isthmus.select.descriptors import TASK, Surroundings, blend_row, columns, table
+from isthmus.select.class_gap import class_gap, told
+from isthmus.select.descriptors import TASK, blend_row, columns
 from isthmus.select.prior import ChoicePrior, choice_prior
 from isthmus.select.routes.base import Domains, ModelFactory, Route
+from isthmus.select.trials import halved, try_all, weigh
+from isthmus.select.witnesses import heard, statements
 from isthmus.types import Array, Interval, Task
 
 logger = logging.getLogger(__name__)
@@ -92,6 +95,11 @@ class Blend:
         Estimated accuracy on the target rows; 90 %, no label used.
     task : dict of str to float
         Descriptors of the pair.
+    validators : tuple of dict
+        What each label-free validator would pick, or why it has no say.
+    classes : dict
+        Classes that only one side seems to have (`isthmus.select.class_gap`); empty where that
+        could not be looked for.
     notes : tuple of str
     """
 
@@ -100,6 +108,8 @@ class Blend:
     gain: Interval
     accuracy: Interval
     task: dict[str, float]
+    validators: tuple[dict[str, Any], ...]
+    classes: dict[str, Any]
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -109,6 +119,8 @@ class Blend:
             "estimated_accuracy": self.accuracy.as_dict(),
             "diagnosis": {name: round(value, 4) for name, value in self.task.items()},
             "candidates": [line.as_dict() for line in self.lines],
+            "validators": list(self.validators),
+            "classes": self.classes,
             "notes": list(self.notes),
         }
 
@@ -170,8 +182,8 @@ def blend(
     domains : Domains
         With a source. No target label is read.
     deadline : float, optional
-        Value of `clock` after which no further candidate is started; those that were not reached
-        are named.
+        Value of `clock` after which no further candidate is started. With one, candidates run in
+        rungs (`isthmus.select.trials.halved`); those that were left out are named.
     prior : ChoicePrior, optional
 
     Raises
@@ -180,41 +192,27 @@ def blend(
         If source-only itself cannot be fitted.
     """
     table_of = prior or choice_prior()
-    some, notes = drawn(replace(domains, target=None), seed, most_source=MOST, most_target=MOST)
-    bench, tried = Bench(some, new_model), candidates(labelled=False)
-    models: dict[str, FeatureModel] = {}
-    proba: dict[str, Array] = {}
-    spent: dict[str, float] = {}
-    failed: dict[str, str] = {}
-    for candidate in tried:
-        start = clock()
-        if models and deadline is not None and start > deadline:
-            failed[candidate.name] = "not reached: the time budget ended"
-            continue
-        try:
-            model = candidate.build(bench, None)
-            answer = model.predict_proba(some.Xt)
-            if not np.isfinite(answer).all():
-                raise FloatingPointError("its probabilities are not finite")
-        except (IsthmusError, np.linalg.LinAlgError, FloatingPointError) as error:
-            if not models:  # source-only comes first, and nothing goes without it
-                raise
-            logger.warning("candidate %s failed: %s", candidate.name, error)
-            failed[candidate.name] = f"failed: {error}"
-            continue
-        models[candidate.name], proba[candidate.name] = model, answer
-        spent[candidate.name] = clock() - start
-    around = Surroundings(bench, random_state=seed)
-    rows, order = table(around, proba, table_of.candidates)
-    gain, downside = table_of.expected(rows, order)
-    weights = table_of.weights(gain, downside)
-    weights = np.where(weights >= SMALLEST, weights, 0.0)
-    weights /= weights.sum()
+    cast, most, dropped = candidates(labelled=False), MOST, dict[str, str]()
+    if deadline is not None:
+        cast, most, dropped = halved(
+            domains, new_model, cast, table_of, deadline=deadline, seed=seed, most=MOST, clock=clock
+        )
+    some, notes = drawn(replace(domains, target=None), seed, most_source=most, most_target=most)
+    bench = Bench(some, new_model)
+    tried = try_all(bench, cast, deadline=deadline, clock=clock)
+    failed, proba = {**dropped, **tried.failed}, tried.proba
+    try:
+        classes = told(class_gap(bench, random_state=seed), bench.classes)
+    except DataError as error:
+        classes = {}
+        notes.append(f"Classes of one side only were not looked for: {error}")
+    found = weigh(bench, tried, table_of, seed=seed, least=SMALLEST)
+    rows, order, gain, weights = found.rows, found.order, found.gain, found.weights
     whole = np.tensordot(weights, np.stack([proba[name] for name in order]), 1)
     names = columns(table_of.candidates)
     at = {name: i for i, name in enumerate(order)}
     lines = []
-    for candidate in tried:
+    for candidate in candidates(labelled=False):
         i = at.get(candidate.name)
         if i is None:
             lines.append(Line(candidate.name, candidate.family, reason=failed[candidate.name]))
@@ -227,17 +225,20 @@ def blend(
                 candidate.family,
                 float(weights[i]),
                 float(gain[i]),
-                float(downside[i]),
+                float(found.downside[i]),
                 evidence={name: own[name] for name in shown},
-                seconds=spent[candidate.name],
+                seconds=tried.seconds[candidate.name],
             )
         )
+    worth = dict(zip(order, weights.tolist(), strict=True))
     return Blend(
-        pruned({name: models[name] for name in order}, dict(zip(order, weights, strict=True))),
+        pruned({name: tried.models[name] for name in order}, worth),
         tuple(lines),
         _gain(table_of, float(weights @ gain)),
         estimated_accuracy(table_of, blend_row(rows, weights, gain, whole), whole),
         {name: float(rows[0][i]) for i, name in enumerate(TASK)},
+        tuple(statements(heard(bench, proba, random_state=seed))),
+        classes,
         tuple(notes),
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from isthmus.fit.logistic import LogisticHead
-from isthmus.select.candidates import Bench
+from isthmus.select.bench import Bench
 from isthmus.types import Array
 
 NEIGHBORS = 10

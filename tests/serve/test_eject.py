@@ -1,0 +1,336 @@
+"""An ejected script says what `isthmus predict` says, without isthmus, on real data."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isthmus.backbone import embed, load_backbone
+from isthmus.cli.main import run
+from isthmus.data import read
+from isthmus.demo.cases import DATA
+from isthmus.errors import BackboneError, UsageError
+from isthmus.fit.blend import BlendModel
+from isthmus.fit.calibrate import Temperature
+from isthmus.fit.features import FeatureProcessor
+from isthmus.fit.heads import make_head
+from isthmus.fit.model import FeatureModel
+from isthmus.select.candidates import CANDIDATES, Bench
+from isthmus.select.routes.base import Domains, Labelled
+from isthmus.serve import load, save_model
+from isthmus.serve.eject import eject
+from isthmus.serve.eject_steps import fused, linear
+
+ALL = (
+    "source-only", "balanced", "prior", "centre", "pca", "coral", "lda", "gfk", "self-training",
+    "information", "information-tight", "gaussian", "tca",
+)  # fmt: skip
+SOME = ("source-only", "prior", "coral", "tca", "gaussian")
+WITHOUT = """
+import runpy, sys
+class Refuse:
+    def find_spec(self, name, *rest):
+        if name.split(".")[0] == "isthmus":
+            raise ImportError("isthmus is blocked")
+sys.meta_path.insert(0, Refuse())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def said_by(script: Path, *inputs: object) -> pd.DataFrame:
+    """The script's answer, from a process in which isthmus cannot be imported."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", WITHOUT, script, *map(str, inputs)],
+        capture_output=True,
+        text=True,
+        cwd=script.parent,
+    )
+    assert done.returncode == 0, done.stderr
+    return pd.read_csv(io.StringIO(done.stdout), dtype={"id": str, "prediction": str})
+
+
+def compare(folder: Path, data: object, answer: pd.DataFrame, names=None) -> None:
+    """Labels equal, probabilities within 1e-5 of what the model says."""
+    expected = load(folder).predict(data)
+    assert expected["error"].isna().all() and len(expected) == len(answer) > 5
+    if names is not None:  # files: the order of the two need not be the same
+        answer = answer.set_index("id").loc[names(expected["id"])].reset_index()
+    columns = [c for c in answer.columns if c.startswith("p(") or c == "confidence"]
+    assert columns == [c for c in expected.columns if c.startswith("p(") or c == "confidence"]
+    for column in columns:
+        assert np.abs(answer[column] - expected[column].to_numpy()).max() < 1e-5, column
+    assert list(answer["prediction"].fillna("")) == [str(v) for v in expected["prediction"]]
+
+
+def plain(path: Path, most: int = 210) -> None:
+    """Short, free of this package, and of placeholders."""
+    text = path.read_text()
+    assert "isthmus." not in text.replace("isthmus.py", "") and "import isthmus" not in text
+    assert "@@" not in text and len(text.splitlines()) <= most
+
+
+def blend(folder: Path, source, target, backbone, names) -> Path:
+    """A saved blend of the automatic choice's candidates, from real rows of two domains."""
+    if hasattr(backbone, "fit"):
+        backbone = backbone.fit(source.items.frame)
+    Xs, Xt = (embed(backbone, samples) for samples in (source, target))
+    table = source.modality == "table"
+    new_model = lambda: FeatureModel(  # noqa: E731
+        FeatureProcessor(standardize=table, l2=not table),
+        "logistic",
+        Temperature(),
+        classes=source.classes,
+    )
+    domains = Domains(Labelled(Xs.features, source.labels[Xs.rows]), None, Xt.features)
+    bench = Bench(domains, new_model)
+    chosen = [c for c in CANDIDATES if c.name in names]
+    assert len(chosen) == len(names)
+    members = [c.build(bench, None) for c in chosen]
+    model = BlendModel(members, np.arange(1.0, 1 + len(chosen)), [c.name for c in chosen])
+    save_model(
+        folder,
+        model=model,
+        backbone=backbone,
+        samples_like=source,
+        task="classification",
+        classes=source.classes,
+    )
+    return folder
+
+
+def signs(folder: Path, part: slice) -> Path:
+    for digit in "013":
+        (folder / digit).mkdir(parents=True)
+        for file in sorted((DATA / "signs" / digit).iterdir())[part]:
+            shutil.copy(file, folder / digit)
+    return folder
+
+
+def test_photos(tmp_path):
+    source, target = signs(tmp_path / "S", slice(0, 8)), signs(tmp_path / "T", slice(12, 16))
+    backbone = load_backbone(modality="image")
+    folder = blend(tmp_path / "run", read(source), read(target), backbone, ALL)
+    script, *beside = eject(folder, tmp_path / "plain" / "signs.py")
+    assert [p.name for p in beside] == ["signs.safetensors", "signs.onnx"]
+    plain(script)
+    compare(folder, target, said_by(script, target), lambda ids: [str(target / i) for i in ids])
+
+
+def test_texts(tmp_path):
+    frame = pd.read_csv(DATA / "reviews" / "sentences.csv")
+    few = frame.groupby(["domain", "label"]).head(12)
+    few[few["domain"] != "imdb"].to_csv(tmp_path / "S.csv", index=False)
+    few[few["domain"] == "imdb"].drop(columns="label").to_csv(tmp_path / "T.csv", index=False)
+    samples = read(tmp_path / "S.csv"), read(tmp_path / "T.csv")
+    folder = blend(tmp_path / "run", *samples, load_backbone(modality="text"), SOME)
+    script, *beside = eject(folder)
+    assert script == folder / "ejected" / "predict.py" and len(beside) == 3
+    plain(script)
+    compare(folder, tmp_path / "T.csv", said_by(script, tmp_path / "T.csv"))
+
+
+def test_recordings(tmp_path):
+    for who, place in (("theo", "T"), ("george", "S"), ("jackson", "S")):
+        for word in "012":
+            (tmp_path / place / word).mkdir(parents=True, exist_ok=True)
+            for file in sorted((DATA / "spoken_digits").rglob(f"{word}_{who}_*"))[:4]:
+                shutil.copy(file, tmp_path / place / word)
+    target = tmp_path / "T"
+    samples = read(tmp_path / "S"), read(target)
+    folder = blend(tmp_path / "run", *samples, load_backbone(modality="audio"), SOME)
+    script, *_ = eject(folder)
+    plain(script)
+    compare(folder, target, said_by(script, target), lambda ids: [str(target / i) for i in ids])
+
+
+def test_a_table(tmp_path):
+    frame = pd.read_csv(DATA / "heart" / "heart.csv", dtype=str, keep_default_na=False)
+    hospital = next(c for c in frame.columns if "cleveland" in set(frame[c]))
+    rng = np.random.default_rng(0)
+    words = ["aorta", "valve", "fibrillation", "angina", "ischaemia", "murmur"]
+    frame["note"] = [" ".join(rng.choice(words, 3)) + f" {i % 97}" for i in range(len(frame))]
+    days = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, len(frame)), unit="D")
+    frame["seen"] = days.strftime("%Y-%m-%d")
+    frame.loc[::9, "seen"] = ""
+    frame.loc[::7, "note"] = ""
+    source, target = (frame[frame[hospital] == name] for name in ("cleveland", "hungarian"))
+    source.to_csv(tmp_path / "S.csv", index=False)
+    target.drop(columns="num").to_csv(tmp_path / "T.csv", index=False)
+    samples = (
+        read(tmp_path / "S.csv", label="num>0", domain="none"),
+        read(tmp_path / "T.csv", domain="none"),
+    )
+    folder = blend(tmp_path / "run", *samples, load_backbone(modality="table"), SOME)
+    script, *_ = eject(folder)
+    plain(script)
+    text = script.read_text()
+    assert "def date" in text and "TfidfVectorizer" in text and "def category" in text
+    compare(folder, tmp_path / "T.csv", said_by(script, tmp_path / "T.csv"))
+
+
+# every kind of head and map, on plain features
+
+
+def rows(n=90, classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    X = (rng.normal(size=(n, 6)) * [1, 2, 1, 5, 1, 1] + [0, 3, 0, 0, 1, 0]).astype(np.float32)
+    y = np.array(["a", "b", "c"], dtype=object)[np.arange(n) % classes]
+    X[:, 0] += 2 * (np.arange(n) % classes)
+    return X, y
+
+
+def saved(folder, model, task="classification", classes=("a", "b", "c")):
+    X = rows()[0]
+    samples = read(X)
+    save_model(
+        folder,
+        model=model,
+        backbone=load_backbone("identity", modality="features").fixed(X.shape[1]),
+        samples_like=samples,
+        task=task,
+        classes=classes,
+    )
+    np.savez(folder / "new.npz", X=rows(40, seed=3)[0])
+    return folder
+
+
+@pytest.mark.parametrize(
+    "head, processor",
+    [
+        (make_head("logistic", C=1.0), FeatureProcessor()),
+        (make_head("ridge"), FeatureProcessor(pca=4, whiten=True, l2=True)),
+        (make_head("nearest-mean"), FeatureProcessor(standardize=False)),
+        (make_head("nearest-mean", metric="cosine", shrinkage="auto"), None),
+        (make_head("knn", n_neighbors=3), FeatureProcessor()),
+        (make_head("knn", n_neighbors=5, metric="euclidean"), FeatureProcessor(pca=3)),
+    ],
+    ids=["logistic", "ridge", "nearest-mean", "cosine", "knn", "knn-euclidean"],
+)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_every_head(head, processor, classes, tmp_path):
+    X, y = rows(classes=classes)
+    names = ("a", "b", "c")[:classes]
+    model = FeatureModel(processor, head, Temperature(), classes=names).fit(X, y)
+    folder = saved(tmp_path / "m", model, classes=names)
+    script, *_ = eject(folder)
+    compare(folder, folder / "new.npz", said_by(script, folder / "new.npz"))
+
+
+def test_the_blend_of_all_candidates(tmp_path):
+    """Thirteen models with their maps: affine ones, a kernel, class Gaussians, another prior."""
+    X, y = rows()
+    Xt = rows(70, seed=5)[0] * np.float32(1.3) + np.float32(0.5)
+    new_model = lambda: FeatureModel(  # noqa: E731
+        FeatureProcessor(), "logistic", Temperature(), classes=("a", "b", "c")
+    )
+    bench = Bench(Domains(source=Labelled(X, y), target=None, Xt=Xt), new_model)
+    chosen = {c.name: c for c in CANDIDATES}
+    members = [chosen[name].build(bench, None) for name in ALL]
+    weights = np.arange(len(members), dtype=float)  # the first one has none
+    model = BlendModel(members, weights, ALL)
+    folder = saved(tmp_path / "m", model)
+    script, _ = eject(folder)
+    text = script.read_text()
+    plain(script)
+    assert "    (0.0, " not in text and text.count("'linear ") >= 12 and "source-only," in text
+    compare(folder, folder / "new.npz", said_by(script, folder / "new.npz"))
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_other_tasks(task, tmp_path):
+    X, _ = rows()
+    if task == "multilabel":
+        y = np.column_stack([X[:, 0] > 1, X[:, 1] > 3, np.ones(len(X), dtype=bool)])
+        model = FeatureModel(FeatureProcessor(), "logistic", Temperature(), task, ("x", "y", "z"))
+        folder = saved(tmp_path / "m", model.fit(X, y), task, ("x", "y", "z"))
+    else:
+        y = X[:, 0] * 3 - X[:, 3] + 7
+        model = FeatureModel(FeatureProcessor(), "ridge", None, task)
+        folder = saved(tmp_path / "m", model.fit(X, y), task, ())
+    script, *_ = eject(folder)
+    answer = said_by(script, folder / "new.npz")
+    expected = load(folder).predict(folder / "new.npz")
+    if task == "regression":
+        found = answer["prediction"].astype(float)
+        assert np.abs(found - expected["prediction"]).max() < 1e-5
+        assert np.abs(found - (rows(40, seed=3)[0] @ [3, 0, 0, -1, 0, 0] + 7)).max() < 0.5
+    else:
+        compare(folder, folder / "new.npz", answer)
+
+
+def test_refusals(tmp_path, monkeypatch):
+    X, y = rows()
+    model = FeatureModel(FeatureProcessor(), "logistic", None, classes=("a", "b", "c")).fit(X, y)
+    folder = saved(tmp_path / "m", model)
+    with pytest.raises(UsageError, match=r"ends in \.py"):
+        eject(folder, tmp_path / "script")
+    first = eject(folder)
+    with pytest.raises(UsageError, match="overwrite"):
+        eject(folder)
+    before = first[0].read_text()
+    assert eject(folder, overwrite=True) == first and first[0].read_text() == before
+
+    from isthmus.serve import eject_steps
+
+    monkeypatch.setattr(eject_steps, "LogisticHead", type("Other", (), {}))
+    with pytest.raises(UsageError, match="a LogisticHead has no plain form"):
+        eject(folder, tmp_path / "x.py")
+    assert not (tmp_path / "x.py").exists() and not (tmp_path / "x.safetensors").exists()
+
+
+def test_a_backbone_without_a_plain_form_is_refused(tmp_path, monkeypatch):
+    X, y = rows()
+    model = FeatureModel(FeatureProcessor(), "logistic", None, classes=("a", "b", "c")).fit(X, y)
+    folder = saved(tmp_path / "m", model)
+
+    class Odd:
+        name, modality = "odd", "features"
+
+    from isthmus.serve import eject as module
+
+    found = module.load_model(folder)
+    odd = type(found)(found.folder, found.manifest, found.model, Odd())
+    monkeypatch.setattr("isthmus.serve.eject.load_model", lambda folder: odd)
+    with pytest.raises(UsageError, match="the backbone odd has no plain form"):
+        eject(folder, tmp_path / "x.py")
+
+
+def test_the_command(tmp_path, capsys):
+    X, y = rows()
+    model = FeatureModel(FeatureProcessor(), "logistic", None, classes=("a", "b", "c")).fit(X, y)
+    folder = saved(tmp_path / "m", model)
+    with pytest.raises(SystemExit) as stop:
+        run(["eject", str(folder), "--out", str(tmp_path / "p.py"), "--format", "json"])
+    assert not stop.value.code
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"script", "lines", "files"}
+    assert found["script"] == str(tmp_path / "p.py")
+    assert found["lines"] == len((tmp_path / "p.py").read_text().splitlines())
+
+
+def test_affine_steps_are_multiplied_out():
+    rng = np.random.default_rng(0)
+    X, A, B = rng.normal(size=(5, 3)), rng.normal(size=(3, 4)), rng.normal(size=(4, 2))
+    a, s, t, b = rng.normal(size=4), rng.normal(size=3), rng.normal(size=3), rng.normal(size=2)
+    (step,) = fused([linear(s, t), linear(A, a), linear(B, b)])
+    expected = (((X * s + t) @ A) + a) @ B + b
+    assert np.allclose(X @ step.arrays["matrix"] + step.arrays["offset"], expected, atol=1e-12)
+
+
+def test_a_network_that_is_not_onnx_is_refused(monkeypatch, tmp_path):
+    from isthmus.serve.eject import _network
+
+    backbone = load_backbone(modality="image")
+    monkeypatch.setattr("isthmus.backbone.runtime.record_path", lambda mark: tmp_path / "gone.json")
+    monkeypatch.setattr("isthmus.backbone.image.ImageBackbone.__call__", lambda self, batch: None)
+    with pytest.raises(BackboneError, match="could not be converted to ONNX"):
+        _network(backbone)
