@@ -207,13 +207,14 @@ def saved(folder, model, task="classification", classes=("a", "b", "c")):
     "head, processor",
     [
         (make_head("logistic", C=1.0), FeatureProcessor()),
+        (make_head("logistic", C=1.0), FeatureProcessor(clip=0.7)),
         (make_head("ridge"), FeatureProcessor(pca=4, whiten=True, l2=True)),
         (make_head("nearest-mean"), FeatureProcessor(standardize=False)),
         (make_head("nearest-mean", metric="cosine", shrinkage="auto"), None),
         (make_head("knn", n_neighbors=3), FeatureProcessor()),
         (make_head("knn", n_neighbors=5, metric="euclidean"), FeatureProcessor(pca=3)),
     ],
-    ids=["logistic", "ridge", "nearest-mean", "cosine", "knn", "knn-euclidean"],
+    ids=["logistic", "clipped", "ridge", "nearest-mean", "cosine", "knn", "knn-euclidean"],
 )
 @pytest.mark.parametrize("classes", [2, 3])
 def test_every_head(head, processor, classes, tmp_path):

@@ -40,7 +40,7 @@ class Step:
 
     Parameters
     ----------
-    name : {"linear", "unit", "rbf", "gaussians", "nearest"}
+    name : {"linear", "clip", "unit", "rbf", "gaussians", "nearest"}
     arrays : dict of str to ndarray
         Of ``linear``: ``matrix`` (d, k), or (d,) for a factor a column, and ``offset`` (k,).
     """
@@ -142,6 +142,8 @@ def _front(front: Any) -> list[Step]:
     steps = []
     if front.mean_.any() or (front.scale_ != 1).any():
         steps.append(linear(1 / front.scale_, -front.mean_ / front.scale_))
+    if front.clip is not None:
+        steps.append(Step("clip", {"most": np.array([float(front.clip)])}))
     if front.components_ is not None:
         matrix = front.components_.T
         if front.whiten:
