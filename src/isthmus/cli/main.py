@@ -16,6 +16,7 @@ COMMANDS = {
     "transfer": "Carry labels from a source to a target and say by how much it helped.",
     "plan": "Print what transfer would do, with estimates, as a file that it accepts.",
     "demo": "Four real cases in two minutes, from data inside the package.",
+    "finetune": "Train a network on the source and align it with the target.",
     "predict": "Predict files or rows with a saved model.",
     "evaluate": "Score a saved model on labelled data, with intervals.",
     "verify": "Replay a saved model's sample inputs and check every digest.",

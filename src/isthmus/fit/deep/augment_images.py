@@ -1,0 +1,73 @@
+"""Augmentation of images with torchvision v2: one row at a time, under that row's own seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isthmus.errors import UsageError, need
+
+POLICIES = ("none", "light", "standard", "strong", "digits")
+
+
+class ImageAugment:
+    """A random version of one image, of the same shape and type.
+
+    Parameters
+    ----------
+    policy : {"light", "standard", "strong", "digits", "none"}
+        ``light``: flip and a shift of up to a tenth. ``standard``: random resized crop (60 % of
+        the area and more), flip, some brightness, contrast and saturation. ``strong``: RandAugment
+        with two operations (Cubuk et al. 2020), as the strong view of FixMatch has it, and a
+        crop. ``digits``: rotation up to 10 degrees and a shift of a tenth; never a flip.
+    flip : bool, default=True
+        False where left and right differ (signs, writing).
+    pixels_last : bool, default=True
+        Images are (h, w, c), as a pretrained body takes them; False: (c, h, w).
+
+    Raises
+    ------
+    UsageError
+        On an unknown policy.
+    """
+
+    def __init__(
+        self, policy: str = "standard", *, flip: bool = True, pixels_last: bool = True
+    ) -> None:
+        if policy not in POLICIES:
+            raise UsageError(
+                f"unknown augmentation {policy!r}", remedy=f"Use {', '.join(POLICIES)}"
+            )
+        self.policy, self.flip, self.pixels_last = policy, flip, pixels_last
+        self._made: tuple[tuple[int, int], Any] | None = None
+
+    def __call__(self, image: Any) -> Tensor:
+        given = torch.as_tensor(image)
+        if self.policy == "none":
+            return given
+        planes = given.permute(2, 0, 1) if self.pixels_last else given
+        height, width = int(planes.shape[1]), int(planes.shape[2])
+        if self._made is None or self._made[0] != (height, width):
+            self._made = ((height, width), self._transform(height, width))
+        out = self._made[1](planes.contiguous())
+        return out.permute(1, 2, 0) if self.pixels_last else out  # type: ignore[no-any-return]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_made": None}  # workers make the transform themselves
+
+    def _transform(self, height: int, width: int) -> Any:
+        need("torchvision", extra="image")
+        from torchvision.transforms import v2
+
+        flip = [v2.RandomHorizontalFlip()] if self.flip else []
+        shift = (0.1, 0.1)
+        if self.policy == "light":
+            return v2.Compose([*flip, v2.RandomAffine(0, translate=shift)])
+        if self.policy == "digits":
+            return v2.RandomAffine(10, translate=shift)
+        crop = v2.RandomResizedCrop((height, width), scale=(0.6, 1.0), antialias=True)
+        if self.policy == "standard":
+            return v2.Compose([crop, *flip, v2.ColorJitter(0.3, 0.3, 0.2)])
+        return v2.Compose([crop, *flip, v2.RandAugment(num_ops=2, magnitude=10)])

@@ -1,0 +1,169 @@
+"""Bodies: the small digit network of the papers, an MLP for cached features, pretrained models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.errors import UsageError
+from isthmus.fit.deep.network import Network
+
+
+class SmallCNN(nn.Module):
+    """The LeNet of the MNIST / USPS experiments of CDAN (2018) and SHOT (2020).
+
+    Parameters
+    ----------
+    channels : int, default=1
+        (n, channels, 28, 28) -> (n, 800).
+    dropout : float, default=0.5
+        Of whole maps, after the second convolution.
+    """
+
+    num_features = 800
+
+    def __init__(self, channels: int = 1, *, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(channels, 20, kernel_size=5),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Conv2d(20, 50, kernel_size=5),
+            nn.Dropout2d(p=dropout),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.conv(images)
+        return found
+
+
+def digit_network(num_classes: int = 10, *, channels: int = 1) -> Network:
+    """`SmallCNN` with the bottleneck (256, batch norm, dropout) of SHOT's digit network."""
+    bottleneck = nn.Sequential(nn.Linear(800, 256), nn.BatchNorm1d(256), nn.Dropout(0.5))
+    return Network(SmallCNN(channels), num_classes, bottleneck=bottleneck)
+
+
+class Standardised(nn.Module):
+    """``(x - mean) / scale`` of each column, saved with the network.
+
+    Parameters
+    ----------
+    mean, scale : tensor of shape (d,)
+        Columns of no spread have scale 1.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.float())
+        self.register_buffer("scale", scale.float())
+
+    @classmethod
+    def of(cls, X: Any) -> Standardised:
+        """With the mean and deviation of the rows of a matrix."""
+        X = torch.as_tensor(X)
+        scale = X.double().std(dim=0, correction=0)
+        fine = scale > 1e-8 * X.double().abs().mean(dim=0).clamp_min(1e-30)
+        return cls(X.double().mean(dim=0), torch.where(fine, scale, torch.ones_like(scale)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.float() - self.mean) / self.scale
+
+
+class MLP(nn.Module):
+    """Dense layers for a feature matrix: (n, num_inputs) -> (n, hidden[-1]).
+
+    Parameters
+    ----------
+    num_inputs : int
+    hidden : sequence of int, default=(256,)
+        Width of each hidden layer; () gives the inputs as they are.
+    dropout : float, default=0.0
+        After each hidden layer.
+    norm : bool, default=False
+        Batch norm before each ReLU.
+    first : nn.Module, optional
+        What the inputs pass beforehand, e.g. `Standardised`.
+    """
+
+    def __init__(
+        self,
+        num_inputs: int,
+        hidden: Sequence[int] = (256,),
+        *,
+        dropout: float = 0.0,
+        norm: bool = False,
+        first: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        parts: list[nn.Module] = [] if first is None else [first]
+        width = num_inputs
+        for size in hidden:
+            parts.append(nn.Linear(width, size))
+            parts += [nn.BatchNorm1d(size)] if norm else []
+            parts.append(nn.ReLU())
+            parts += [nn.Dropout(dropout)] if dropout else []
+            width = size
+        self.num_features = width
+        self.dense = nn.Sequential(*parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.dense(x)
+        return found
+
+
+def backbone_body(
+    spec: Any = None,
+    *,
+    weights: str | None = None,
+    layer: str | None = None,
+    pooling: str | None = None,
+    size: int | None = None,
+    allow_license: bool = False,
+) -> tuple[nn.Module, Any]:
+    """A pretrained image model as a body to train.
+
+    Parameters
+    ----------
+    spec, weights, layer, pooling, size, allow_license
+        As for `isthmus.backbone.load_backbone` (``timm:NAME``, ``torchvision:NAME``, an
+        ``nn.Module``, ...); ``weights="random"`` gives the bare architecture.
+
+    Returns
+    -------
+    body : nn.Module
+        (n, h, w, 3) pixels 0 ... 255 -> (n, num_features).
+    backbone : ImageBackbone
+        Whose ``preprocess`` makes such pixels of an image.
+
+    Raises
+    ------
+    UsageError
+        If the model is not a torch network.
+    """
+    from isthmus.backbone import load_backbone
+    from isthmus.backbone.image import ImageBackbone
+    from isthmus.backbone.networks import Normalised
+
+    options: dict[str, Any] = {"layer": layer, "pooling": pooling, "size": size}
+    backbone = load_backbone(
+        spec, modality="image", weights=weights, allow_license=allow_license, **options
+    )
+    if not isinstance(backbone, ImageBackbone):
+        raise UsageError(
+            f"{getattr(backbone, 'name', spec)} cannot be trained",
+            why="it is not a torch network",
+            remedy="Use a timm:, torchvision: or hf: model, or an nn.Module",
+        )
+    body: Any = Normalised(backbone.build(), backbone.recipe)
+    body.requires_grad_(True)
+    body.num_features = backbone.num_features
+    return body, backbone

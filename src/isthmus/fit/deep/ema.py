@@ -1,0 +1,61 @@
+"""An exponential moving average of a network's weights (Polyak and Juditsky 1992)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class MovingAverage:
+    """``average = decay * average + (1 - decay) * weights`` after every step.
+
+    Parameters
+    ----------
+    network : nn.Module
+    decay : float
+        In the first steps it is at most ``(1 + t) / (10 + t)``, so that the start is forgotten.
+
+    Notes
+    -----
+    Batch norm statistics are averaged alike, counters copied.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network, self.decay = network, decay
+        self._own = {n: t.detach().clone() for n, t in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after step number `step` (0, 1, ...)."""
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        current = self.network.state_dict()
+        mine, theirs = [], []
+        for name, average in self._own.items():
+            if average.is_floating_point():
+                mine.append(average)
+                theirs.append(current[name])
+            else:
+                average.copy_(current[name])
+        torch._foreach_lerp_(mine, theirs, weight)
+
+    def state(self) -> dict[str, Tensor]:
+        """The averaged tensors by name."""
+        return self._own
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take them back from a checkpoint."""
+        for name, average in self._own.items():
+            average.copy_(tensors[name])
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The network holds the average inside, its own weights again afterwards."""
+        kept = {n: t.detach().clone() for n, t in self.network.state_dict().items()}
+        self.network.load_state_dict(self._own)
+        try:
+            yield
+        finally:
+            self.network.load_state_dict(kept)

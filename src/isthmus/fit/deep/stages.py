@@ -1,0 +1,217 @@
+"""Trainings made of several: source, then adaptation; source, then target; as one call.
+
+Each stage has a folder of its own below the run's, so that an interrupted run goes on in the
+stage it was in; a finished stage is read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus.align.base import Objective, Procedure
+from isthmus.errors import UsageError
+from isthmus.fit.deep.loop import Plan, Trained, Watch, train
+from isthmus.fit.deep.network import Network
+from isthmus.fit.deep.rows import Rows
+from isthmus.fit.deep.settings import Settings
+from isthmus.fit.deep.task_alignment import TaskAlignment
+
+
+@dataclass
+class Staged:
+    """What came of each stage.
+
+    Parameters
+    ----------
+    network : Network
+        After the last stage.
+    stages : dict of str to Trained
+        In order; their networks are one and the same.
+    """
+
+    network: Network
+    stages: dict[str, Trained] = field(default_factory=dict)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The metric logs one after the other, each entry with its ``stage``."""
+        return [
+            {"stage": name, **line} for name, done in self.stages.items() for line in done.lines
+        ]
+
+
+def labelled_rows(source: Rows | None, labelled: Rows | None) -> Rows | None:
+    """Source rows and labelled target rows as one set; the latter are one domain more.
+
+    Source rows without domains are domain 0. Draw them evenly with ``balance=("domain",)``:
+    otherwise a few labelled target rows are hardly ever seen.
+    """
+    if source is None or labelled is None:
+        return source if labelled is None else labelled
+    if not (source.in_memory and labelled.in_memory):
+        inputs: Any = _Joined(source.inputs, labelled.inputs)
+    else:
+        from isthmus.fit.deep.network import joined_inputs
+
+        inputs = joined_inputs(source.inputs, labelled.inputs)
+    first = np.zeros(len(source), dtype=np.int64) if source.domains is None else source.domains
+    own = np.full(len(labelled), int(first.max()) + 1, dtype=np.int64)
+    assert source.labels is not None and labelled.labels is not None
+    return replace(
+        source,
+        inputs=inputs,
+        labels=np.concatenate([source.labels, labelled.labels]),
+        domains=np.concatenate([first, own]),
+    )
+
+
+def adapt(
+    network: Network,
+    method: Procedure | list[Objective] | None,
+    *,
+    source: Rows | None,
+    target: Rows | None = None,
+    labelled: Rows | None = None,
+    settings: Settings,
+    plan: Plan | None = None,
+    watch: Watch | None = None,
+    folder: str | Path | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+    **ordinary: Any,
+) -> Staged:
+    """Train with a method; a source-free one gets a network that the source has trained first.
+
+    Parameters
+    ----------
+    method : Procedure, list of Objective, or None
+        None or []: labelled rows alone.
+    labelled : Rows, optional
+        Labelled target rows; they join the source as a domain of their own.
+    **ordinary
+        Options of `TaskAlignment`: task, label_smoothing, penalties, mix, joint.
+
+    Raises
+    ------
+    UsageError
+        If a method lacks the rows that it needs.
+    """
+    rows = labelled_rows(source, labelled)
+    if source is not None and labelled is not None and "domain" not in settings.balance:
+        settings = replace(settings, balance=(*settings.balance, "domain"))
+    common: dict[str, Any] = {"plan": plan, "watch": watch, "on_step": on_step}
+    done = Staged(network)
+    if method and target is None:
+        raise UsageError(
+            "an adaptation method needs target rows",
+            remedy="Give the target rows, or train without a method",
+        )
+    if isinstance(method, Procedure) and not method.uses_source:
+        if rows is not None:
+            done.stages["source"] = train(
+                network,
+                TaskAlignment(**ordinary),
+                source=rows,
+                settings=settings,
+                folder=_sub(folder, "source"),
+                **common,
+            )
+        # what follows sees no source row: they are not even passed
+        done.stages["target"] = train(
+            network,
+            method,
+            target=target,
+            settings=replace(settings, balance=()),
+            folder=_sub(folder, "target"),
+            **{**common, "plan": None},
+        )
+        return done
+    procedure = method if isinstance(method, Procedure) else TaskAlignment(method or (), **ordinary)
+    name = "adapted" if method else "labelled"
+    done.stages[name] = train(
+        network,
+        procedure,
+        source=rows,
+        target=target if method else None,
+        settings=settings,
+        folder=_sub(folder, name),
+        **common,
+    )
+    return done
+
+
+def three_steps(
+    network: Network,
+    *,
+    source: Rows,
+    labelled: Rows,
+    settings: Settings,
+    target_settings: Settings | None = None,
+    plan: Plan | None = None,
+    watch: Watch | None = None,
+    score: Callable[[Network], Mapping[str, float]] | None = None,
+    folder: str | Path | None = None,
+    **ordinary: Any,
+) -> tuple[Staged, Mapping[str, float]]:
+    """Train on the source, apply to the target, fine-tune on the target: the usual recipe.
+
+    Parameters
+    ----------
+    labelled : Rows
+        Labelled target rows to fine-tune on.
+    target_settings : Settings, optional
+        Of the third step; default: those of the first at a tenth of the learning rate.
+    plan : Plan, optional
+        Strategy of the third step.
+    score : callable, optional
+        The second step: what the source's network is worth on the target.
+
+    Returns
+    -------
+    Staged, dict
+        The two trainings, and what `score` said between them.
+    """
+    done = Staged(network)
+    done.stages["source"] = train(
+        network,
+        TaskAlignment(**ordinary),
+        source=source,
+        settings=settings,
+        watch=watch,
+        folder=_sub(folder, "source"),
+    )
+    between = {} if score is None else dict(score(network))
+    second = target_settings or replace(settings, lr=settings.lr / 10)
+    done.stages["target"] = train(
+        network,
+        TaskAlignment(**ordinary),
+        source=labelled,
+        settings=second,
+        plan=plan,
+        watch=watch,
+        folder=_sub(folder, "target"),
+    )
+    return done, between
+
+
+def _sub(folder: str | Path | None, name: str) -> Path | None:
+    return None if folder is None else Path(folder) / name
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """Two objects that are read row by row, as one."""
+
+    first: Any
+    second: Any
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, row: int) -> Any:
+        n = len(self.first)
+        return self.first[row] if row < n else self.second[row - n]

@@ -1,0 +1,122 @@
+"""Augmentation: known values, what must not change, and the same result in every worker."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from isthmus.errors import UsageError  # noqa: E402
+from isthmus.fit.deep.augment_audio import FrequencyMask, Noise, Speed, TimeMask  # noqa: E402
+from isthmus.fit.deep.augment_images import POLICIES, ImageAugment  # noqa: E402
+from isthmus.fit.deep.augment_tokens import Chain, SpanMask, TokenDropout  # noqa: E402
+from isthmus.fit.deep.batches import StepBatches  # noqa: E402
+from isthmus.fit.deep.mixing import CutMix, Mixup  # noqa: E402
+from isthmus.fit.deep.rows import Batch, Rows  # noqa: E402
+from isthmus.fit.deep.seeds import own_randomness, set_seed  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    with own_randomness(torch.device("cpu")):
+        set_seed(0)
+        yield
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_images_keep_shape_type_and_range(policy):
+    pytest.importorskip("torchvision")
+    image = torch.randint(0, 256, (24, 20, 3), dtype=torch.uint8)
+    make = ImageAugment(policy)
+    out = [make(image) for _ in range(4)]
+    assert all(o.shape == image.shape and o.dtype == torch.uint8 for o in out)
+    assert torch.equal(out[0], image) == (policy == "none")
+    assert (policy == "none") == torch.equal(out[0], out[1]) or not torch.equal(out[1], out[2])
+    digit = torch.rand(1, 28, 28)
+    turned = ImageAugment("digits", pixels_last=False)(digit)
+    assert turned.shape == digit.shape and turned.dtype == torch.float32
+
+
+def test_a_row_is_augmented_alike_with_and_without_workers():
+    pytest.importorskip("torchvision")
+    X = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
+    views = {"strong": ImageAugment("strong")}
+    rows = Rows(X, np.arange(20) % 2, transform=ImageAugment("standard"), views=views)
+    batches = StepBatches(rows, None, batch_size=6, seed=3)
+    own = dict(batches.steps(0, 5))
+    for step, (made, _) in batches.steps(2, 5, workers=2):
+        want, _ = own[step]
+        assert torch.equal(made.inputs, want.inputs) and torch.equal(made.rows, want.rows)
+        assert torch.equal(made.views["strong"], want.views["strong"])
+        assert not torch.equal(made.inputs, made.views["strong"])
+    raw = rows.batch(np.arange(3))
+    np.testing.assert_array_equal(raw.inputs.numpy(), X[:3])  # evaluation sees rows as they are
+
+
+def text(n=12, length=16):
+    out = torch.zeros(2, length, dtype=torch.int64)
+    out[0, :n], out[1, :n] = torch.arange(100, 100 + n), 1
+    return out
+
+
+def test_dropped_tokens_leave_the_rest_in_order():
+    out = TokenDropout(0.5)(text())
+    kept = out[0][out[1] == 1].tolist()
+    assert 2 <= len(kept) < 12 and kept == sorted(kept) and (kept[0], kept[-1]) == (100, 111)
+    assert not out[0, len(kept) :].any()
+    assert torch.equal(TokenDropout(0.0)(text()), text())
+
+
+def test_masked_spans_have_the_share_that_was_asked_and_spare_the_ends():
+    for _ in range(20):
+        out = SpanMask(7, share=0.3)(text())
+        assert int((out[0] == 7).sum()) == 3 and out[0, 0] == 100 and out[0, 11] == 111
+        assert torch.equal(out[1], text()[1])
+    short = text(2)
+    assert torch.equal(Chain(SpanMask(7), TokenDropout(0.5))(short), short)
+
+
+def test_sound():
+    wave = torch.sin(torch.arange(4000) * 2 * torch.pi * 100 / 4000)  # 100 periods
+    fast = Speed(2.0, 2.0)(wave)
+    assert fast.shape == wave.shape and not fast[2000:].any()
+    peak = int(torch.fft.rfft(fast[:2000]).abs().argmax())
+    assert peak == 100  # 100 periods in half the time
+    torch.testing.assert_close(Speed(1.0, 1.0)(wave), wave)
+    noisy = Noise(20.0, 20.0)(wave)
+    ratio = 10 * torch.log10(wave.square().mean() / (noisy - wave).square().mean())
+    assert abs(float(ratio) - 20) < 0.3
+    assert not Noise()(torch.zeros(10)).any()
+    spectrum = torch.ones(20, 30)
+    set_seed(1)
+    out = FrequencyMask(0.3, count=3)(spectrum)
+    assert set(out.sum(1).tolist()) == {0.0, 30.0} and (out.sum(1) == 0).sum() <= 18
+    out = TimeMask(0.5)(spectrum)
+    assert set(out.sum(0).tolist()) <= {0.0, 20.0} and spectrum.all()
+
+
+def batch(n=8):
+    images = torch.arange(n).float().view(n, 1, 1, 1).expand(n, 6, 6, 3).clone()
+    return Batch(images, torch.arange(n) % 4, torch.arange(n))
+
+
+def test_mixed_rows_have_labels_by_their_shares():
+    mixed = Mixup(1.0)(batch(), 4)
+    torch.testing.assert_close(mixed.soft.sum(1), torch.ones(8))
+    share = mixed.soft[0].max()
+    assert 0 < float(share) <= 1 and torch.equal(mixed.labels, batch().labels)
+    for row in range(8):  # a mixture of its own value and another row's
+        value = float(mixed.inputs[row, 0, 0, 0])
+        s = float(mixed.soft[row, row % 4])
+        others = [s * row + (1 - s) * k for k in range(8)] + [float(row)]
+        assert min(abs(value - o) for o in others) < 1e-4
+    cut = CutMix()(batch(), 4)
+    for row in range(8):
+        kept = float((cut.inputs[row, ..., 0] == row).float().mean())
+        assert float(cut.soft[row, row % 4]) >= kept - 1e-6
+        torch.testing.assert_close(cut.soft[row].sum(), torch.tensor(1.0))
+    with pytest.raises(UsageError, match="above 0"):
+        Mixup(0)
+    with pytest.raises(UsageError, match="unknown augmentation"):
+        ImageAugment("wild")

@@ -1,0 +1,248 @@
+"""Surgery: cutting gives the same features, copies account for every tensor, frozen is frozen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+from isthmus import iofs  # noqa: E402
+from isthmus.errors import BackboneError, UsageError  # noqa: E402
+from isthmus.fit.deep import surgery  # noqa: E402
+from isthmus.fit.deep.bodies import MLP, SmallCNN, digit_network  # noqa: E402
+from isthmus.fit.deep.freeze import (  # noqa: E402
+    freeze,
+    freeze_depth,
+    frozen,
+    network_units,
+    unfreeze,
+    units,
+)
+from isthmus.fit.deep.loop import train  # noqa: E402
+from isthmus.fit.deep.lora import add_lora, lora_parameters, merge_lora  # noqa: E402
+from isthmus.fit.deep.network import Network  # noqa: E402
+from isthmus.fit.deep.rows import Rows  # noqa: E402
+from isthmus.fit.deep.settings import Settings  # noqa: E402
+from isthmus.fit.deep.strategy import STRATEGIES, make_strategy  # noqa: E402
+from isthmus.fit.deep.task_alignment import TaskAlignment  # noqa: E402
+
+
+def images(n=12):
+    return torch.randn(n, 1, 28, 28)
+
+
+def small():
+    torch.manual_seed(0)
+    return Network(SmallCNN(), 3, bottleneck=8)
+
+
+def test_a_cut_network_gives_the_activations_of_that_layer():
+    whole = nn.Sequential(nn.Linear(4, 6), nn.ReLU(inplace=True), nn.Linear(6, 2)).eval()
+    x = torch.randn(5, 4)
+    part = surgery.cut(whole, "0")
+    torch.testing.assert_close(part(x), whole[0](x))
+    assert sum(p.numel() for p in part.parameters()) == 4 * 6 + 6  # what follows is left out
+    net = small().eval()
+    x = images(4)
+    torch.testing.assert_close(
+        surgery.cut(net, "body.conv.3", pooling="avg")(x), net.body.conv[:4](x).mean((2, 3))
+    )
+    with pytest.raises(UsageError, match=r"body\.conv"):
+        surgery.cut(net, "body.con.3")
+
+
+def test_dropped_and_redrawn_layers():
+    net = small()
+    before = surgery.state_of(net)
+    surgery.reinitialise(net, ["body.conv.3"], seed=4)
+    changed = {n for n, t in net.state_dict().items() if not torch.equal(t, before[n])}
+    assert changed == {"body.conv.3.weight", "body.conv.3.bias"}
+    once = net.body.conv[3].weight.clone()
+    surgery.reinitialise(net, ["body.conv.3"], seed=4)
+    assert torch.equal(once, net.body.conv[3].weight)
+    surgery.drop(net, ["body.conv.4"])
+    assert isinstance(net.body.conv[4], nn.Identity)
+
+
+def test_a_head_by_parts():
+    head = surgery.make_head(50, 3, hidden=(7,), dropout=0.5, pooling="avg").eval()
+    maps = torch.randn(2, 50, 4, 4)
+    found = head[-1](head[3](head[2](maps.mean((2, 3)))))
+    torch.testing.assert_close(head(maps), found)
+    assert surgery.make_head(32, 2, pooling="flatten")(torch.randn(3, 8, 2, 2)).shape == (3, 2)
+
+
+def test_every_tensor_is_accounted_for():
+    torch.manual_seed(1)
+    other = Network(SmallCNN(), 5, bottleneck=8)
+    net = small()
+    with pytest.raises(BackboneError, match=r"2 of another shape: head\.weight \(5, 8\)"):
+        surgery.copy_weights(net, other)
+    before = surgery.state_of(net)
+    assert all(torch.equal(t, before[n]) for n, t in net.state_dict().items())
+    report = surgery.copy_weights(net, other, allow=["head"])
+    counters = [n for n in net.state_dict() if n.endswith("num_batches_tracked")]
+    assert len(report.loaded) + len(report.mis_shaped) == len(net.state_dict())
+    assert set(counters) <= set(report.loaded)
+    assert all(torch.equal(net.state_dict()[n], other.state_dict()[n]) for n in report.loaded)
+    state = dict(small().state_dict())
+    del state["body.conv.0.bias"]
+    state["body.conv.9.bias"] = torch.zeros(2)
+    with pytest.raises(BackboneError, match=r"missing: body\.conv\.0\.bias.*body\.conv\.9\.bias"):
+        surgery.copy_weights(net, state)
+
+
+def test_renamed_files_of_both_torch_kinds(tmp_path):
+    net, other = small(), digit_network(3).body
+    state = {f"encoder.{n}": t for n, t in other.state_dict().items()}
+    torch.save(state, tmp_path / "w.pt")
+    iofs.write_tensors(tmp_path / "w.safetensors", {n: t.numpy() for n, t in state.items()})
+    for file in ("w.pt", "w.safetensors"):
+        report = surgery.copy_weights(net.body, tmp_path / file, rename={"encoder.": ""})
+        assert report.complete and torch.equal(net.body.conv[0].weight, other.conv[0].weight)
+
+
+def test_keras_files_give_the_same_predictions(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.layers.Input((10,)),
+            keras.layers.Dense(7, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dense(3),
+        ]
+    )
+    x = np.random.default_rng(0).normal(size=(5, 10)).astype("f4")
+    model.layers[1].moving_mean.assign(np.arange(7) / 10)
+    want = keras.ops.convert_to_numpy(model(x, training=False))
+    model.save(tmp_path / "m.keras")
+    norm = nn.BatchNorm1d(7, eps=1e-3)
+    net = nn.Sequential(nn.Linear(10, 7), nn.ReLU(), norm, nn.Linear(7, 3)).eval()
+    report = surgery.copy_weights(net, tmp_path / "m.keras")
+    assert report.complete, report
+    with torch.no_grad():
+        np.testing.assert_allclose(net(torch.from_numpy(x)).numpy(), want, atol=1e-5)
+    with pytest.raises(BackboneError, match="of another shape"):
+        surgery.copy_weights(
+            nn.Sequential(nn.Linear(9, 7), norm, nn.Linear(7, 3)), tmp_path / "m.keras"
+        )
+
+
+def test_old_h5_files(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    rng = np.random.default_rng(0)
+    kernel, bias = rng.normal(size=(3, 3, 1, 4)).astype("f4"), rng.normal(size=4).astype("f4")
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.attrs["layer_names"] = [b"conv2d_1"]
+        group = file.create_group("conv2d_1")
+        group.attrs["weight_names"] = [b"conv2d_1/kernel:0", b"conv2d_1/bias:0"]
+        group["conv2d_1/kernel:0"], group["conv2d_1/bias:0"] = kernel, bias
+    net = nn.Sequential(nn.Conv2d(1, 4, 3))
+    assert surgery.copy_weights(net, tmp_path / "w.h5").complete
+    assert torch.equal(net[0].weight[2, 0, 1, 2], torch.tensor(kernel[1, 2, 0, 2]))
+
+
+def test_frozen_is_equal_to_the_bit_batch_norm_included():
+    net = Network(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten()), 2,
+                  num_features=4 * 26 * 26, bottleneck=8)  # fmt: skip
+    names = freeze(net, ["body"])
+    assert names == frozen(net) and "body.1.weight" in names
+    before = surgery.state_of(net)
+    net.train()
+    assert not net.body[1].training and net.bottleneck[1].training
+    X = np.random.default_rng(0).normal(size=(40, 1, 28, 28)).astype("f4")
+    train(net, TaskAlignment(), source=Rows(X, np.arange(40) % 2),
+          settings=Settings(epochs=1, batch_size=8))  # fmt: skip
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, before[name]) == name.startswith("body."), name
+    unfreeze(net)
+    net.train()
+    assert net.body[1].training and not frozen(net)
+
+
+def test_blocks_from_the_input_to_the_head():
+    net = small()
+    assert network_units(net) == ["body.conv.0", "body.conv.3", "bottleneck", "head"]
+    assert freeze_depth(net, 2) == ["bottleneck", "head"]
+    assert frozen(net) == [f"body.conv.{k}.{n}" for k in (0, 3) for n in ("weight", "bias")]
+    assert units(nn.Sequential(nn.Linear(2, 2), nn.ReLU())) == ["0"]
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_each_strategy_moves_what_it_says(name):
+    torch.manual_seed(0)
+    net = Network(MLP(6, (8, 8), norm=True), 2, bottleneck=8)
+    before = surgery.state_of(net)
+    X = np.random.default_rng(0).normal(size=(64, 6)).astype("f4")
+    rows = Rows(X, (X[:, 0] > 0).astype(int))
+    seen = []
+
+    def watch(network, epoch, losses):
+        state = {n.replace("parametrizations.weight.original", "weight"): t
+                 for n, t in network.state_dict().items()}  # fmt: skip
+        seen.append({n for n, t in before.items() if not torch.equal(t, state[n])})
+        return {}
+
+    train(net, TaskAlignment(), source=rows, settings=Settings(epochs=4, batch_size=16),
+          plan=make_strategy(name), watch=watch)  # fmt: skip
+    tensors = {n for n in before if not n.endswith("num_batches_tracked")}
+    new = {n for n in tensors if n.startswith(("bottleneck", "head"))}
+    first, last = ({n for n in s if n in tensors} for s in (seen[0], seen[-1]))
+    if name in ("full", "layerwise"):
+        assert first == last == tensors
+    elif name in ("head-only", "top-k"):
+        assert first == last == new
+    elif name == "lp-ft":
+        assert seen[1] & tensors == new and last == tensors
+    elif name == "gradual":
+        assert first == {n for n in new if n.startswith("head")} and last == tensors
+    elif name == "bias-only":
+        assert last == new | {n for n in tensors if n.startswith("body") and n.endswith("bias")}
+    else:
+        assert name == "lora" and last == new
+        low = list(lora_parameters(net.body))
+        assert low and all(float(p.detach().abs().sum()) > 0 for p in low)
+        x = torch.from_numpy(X)
+        want = net(x).detach()
+        assert merge_lora(net) == 2
+        torch.testing.assert_close(net(x), want)
+        assert set(net.state_dict()) == set(before)
+
+
+def test_layerwise_rates_fall_towards_the_input():
+    net = Network(MLP(6, (8, 8)), 2)
+    scales = make_strategy("layerwise", decay=0.5).scales(net)
+    found = {n: scales[id(p)] for n, p in net.named_parameters() if n.endswith("weight")}
+    assert found == {
+        "body.dense.0.weight": 0.25, "body.dense.2.weight": 0.5, "head.weight": 1.0,
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="unknown strategy"):
+        make_strategy("half")
+
+
+def test_lora_starts_as_the_network_it_was_and_takes_convolutions():
+    net = small().eval()
+    x = images(3)
+    want = net(x).detach()
+    names = add_lora(net.body, rank=2)
+    assert names == ["conv.0", "conv.3"]
+    torch.testing.assert_close(net(x), want)
+    assert sum(p.numel() for p in lora_parameters(net)) == 2 * (20 + 25) + 2 * (50 + 500)
+
+
+def test_a_timm_model_takes_lora_and_is_cut_into_blocks():
+    timm = pytest.importorskip("timm")
+    vit = timm.create_model(
+        "vit_tiny_patch16_224", img_size=32, depth=2, embed_dim=24, num_heads=2, num_classes=0
+    )
+    net = Network(vit, 3, num_features=24).eval()
+    assert network_units(net)[-4:] == ["body.blocks.0", "body.blocks.1", "body.norm", "head"]
+    x = torch.randn(2, 3, 32, 32)
+    want = net(x).detach()
+    names = add_lora(net.body, rank=2, layers=("blocks.*.attn.qkv.weight",))
+    assert names == ["blocks.0.attn.qkv", "blocks.1.attn.qkv"]
+    torch.testing.assert_close(net(x), want)

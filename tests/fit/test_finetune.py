@@ -1,0 +1,144 @@
+"""FineTunedClassifier: scikit-learn's contract, target labels, source-free methods, resume."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+torch = pytest.importorskip("torch")
+
+from isthmus.align.base import Procedure  # noqa: E402
+from isthmus.align.dann import DANN  # noqa: E402
+from isthmus.data.domains import stack_domains  # noqa: E402
+from isthmus.errors import UsageError  # noqa: E402
+from isthmus.fit.finetune import FineTunedClassifier  # noqa: E402
+
+
+def cases():
+    small = FineTunedClassifier(hidden=(16,), epochs=30, batch_size=32, lr=0.01)
+    for each, check in estimator_checks_generator(small, legacy=True):
+        name = getattr(check, "func", check).__name__
+        yield pytest.param(each, check, id=name)
+
+
+@pytest.mark.parametrize(("estimator", "check"), list(cases()))
+@pytest.mark.filterwarnings("default")
+def test_scikit_learn_contract(estimator, check):
+    check(clone(estimator))
+
+
+def shifted(n=300, seed=0, shift=1.5):
+    """Two classes along the first column; the target is moved along the second."""
+    rng = np.random.default_rng(seed)
+    y, t = rng.integers(0, 2, n), rng.integers(0, 2, n)
+    Xs = rng.normal(size=(n, 5)) + 3 * np.eye(5)[0] * y[:, None]
+    Xt = rng.normal(size=(n, 5)) + 3 * np.eye(5)[0] * t[:, None] + shift * np.eye(5)[1]
+    return Xs.astype("f4"), np.array(["no", "yes"])[y], Xt.astype("f4"), np.array(["no", "yes"])[t]
+
+
+def test_no_target_label_is_read_unless_it_is_marked():
+    Xs, ys, Xt, _ = shifted()
+    X, y, domain, _ = stack_domains(Xs, ys, Xt)
+    wrong = y.copy()
+    wrong[domain < 0] = np.random.default_rng(1).choice(["no", "yes"], int((domain < 0).sum()))
+    made = [
+        FineTunedClassifier(method="dann", epochs=2).fit(X, labels, sample_domain=domain)
+        for labels in (y, wrong)
+    ]
+    a, b = (m.predict_proba(Xt) for m in made)
+    np.testing.assert_array_equal(a, b)
+    marked = np.zeros(len(y), dtype=bool)
+    marked[-20:] = True
+    c = FineTunedClassifier(method="dann", epochs=2)
+    c.fit(X, wrong, sample_domain=domain, target_labeled=marked)
+    assert not np.array_equal(a, c.predict_proba(Xt))
+
+
+def test_an_objective_of_the_caller_is_left_as_it_was_and_gives_what_its_name_gives():
+    Xs, ys, Xt, _ = shifted()
+    X, y, domain, _ = stack_domains(Xs, ys, Xt)
+    own = DANN()
+    a = FineTunedClassifier(method=own, epochs=2).fit(X, y, sample_domain=domain)
+    b = FineTunedClassifier(method="dann", epochs=2).fit(X, y, sample_domain=domain)
+    np.testing.assert_array_equal(a.predict_proba(Xt), b.predict_proba(Xt))
+    assert not list(own.parameters())
+
+
+def test_a_method_without_a_target_is_refused():
+    Xs, ys, _, _ = shifted()
+    with pytest.raises(UsageError, match="sample_domain"):
+        FineTunedClassifier(method="dann").fit(Xs, ys)
+
+
+class Entropy(Procedure):
+    """A source-free method: the entropy of target predictions, and a note of what it saw."""
+
+    uses_source = False
+
+    def build(self, network, num_classes, optimizer):
+        self.network, self.optimizer, self.seen = network, optimizer(network.parameters()), []
+
+    def modules(self):
+        return {"network": self.network}
+
+    def optimizers(self):
+        return {"main": self.optimizer}
+
+    def begin(self, source, target):
+        self.seen.append((source, target.labels))
+
+    def step(self, source, target, progress, minimise):
+        self.seen.append((source, target.labels))
+        p = self.network(target.inputs).softmax(1)
+        loss = -(p * p.clamp_min(1e-9).log()).sum(1).mean()
+        minimise(loss, (self.optimizer,))
+        return {"entropy": loss.detach()}
+
+
+def test_a_source_free_method_follows_the_source_training_and_sees_no_source_row():
+    Xs, ys, Xt, yt = shifted()
+    X, y, domain, _ = stack_domains(Xs, ys, Xt)
+    method = Entropy()
+    model = FineTunedClassifier(method=method, epochs=4, lr=0.01)
+    model.fit(X, y, sample_domain=domain)
+    assert method.seen and all(pair == (None, None) for pair in method.seen)
+    assert [line["stage"] for line in model.log_] == ["source"] * 4 + ["target"] * 4
+    assert (model.predict(Xt) == yt).mean() > 0.85
+
+
+def test_early_stopping_watches_labelled_target_rows():
+    Xs, ys, Xt, yt = shifted()
+    known = np.full(len(yt), None, dtype=object)
+    known[:40] = yt[:40]
+    X, y, domain, marked = stack_domains(Xs, ys, Xt, known)
+    model = FineTunedClassifier(epochs=60, patience=2, lr=0.01)
+    model.fit(X, y, sample_domain=domain, target_labeled=marked)
+    assert len(model.log_) < 60
+    scores = [line["held_out"] for line in model.log_]
+    assert max(scores) == scores[-3]  # two epochs without a better one, then the end
+
+
+def test_images_and_a_network_of_ones_own():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 64)
+    X = rng.integers(0, 50, size=(64, 8, 8, 1), dtype=np.uint8)
+    X[y == 1, 2:5] += 150
+
+    class Flat(torch.nn.Module):
+        num_features = 16
+
+        def __init__(self):
+            super().__init__()
+            self.dense = torch.nn.Linear(64, 16)
+
+        def forward(self, pixels):
+            return self.dense(pixels.float().flatten(1) / 255).relu()
+
+    from isthmus.fit.deep.network import Network
+
+    made = FineTunedClassifier(lambda k: Network(Flat(), k), epochs=15, batch_size=16, lr=0.01)
+    assert (made.fit(X, y).predict(X) == y).mean() > 0.95
+    with pytest.raises(UsageError, match="no usual network"):
+        FineTunedClassifier().fit(X, y)
