@@ -17,6 +17,7 @@ from typing import Any
 from isthmus.backbone import Store, load_backbone
 from isthmus.data.checks import stop_on_errors
 from isthmus.run.case import pose
+from isthmus.run.evidence import write_evidence
 from isthmus.run.extract import extract
 from isthmus.run.next_labels import write_next_labels
 from isthmus.run.preflight import preflight
@@ -201,6 +202,10 @@ def transfer(
     if folder is not None:
         result.save(folder)
         said = write_next_labels(folder, case, features, choice, new_model, seed=seed)
+        spent = clock.monotonic() - start
+        write_evidence(
+            folder, case, features, choice, proof, new_model, call=call, seed=seed, spent=spent
+        )
         with tracking(track, folder, settings) as tracker:
             record(tracker, result.results, folder)
         say(f"Saved in {folder}{'. ' if said else ''}{said}")

@@ -17,6 +17,7 @@ COMMANDS = {
     "plan": "Print what transfer would do, with estimates, as a file that it accepts.",
     "demo": "Four real cases in two minutes, from data inside the package.",
     "finetune": "Train a network on the source and align it with the target.",
+    "report": "Everything a run found on one page: offline, in English or Chinese.",
     "predict": "Predict files or rows with a saved model.",
     "evaluate": "Score a saved model on labelled data, with intervals.",
     "verify": "Replay a saved model's sample inputs and check every digest.",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from isthmus.errors import BundleError
 from isthmus.fit.base import State
@@ -158,3 +159,22 @@ def model_from_state(tensors: Mapping[str, Array], meta: Mapping[str, Any]) -> M
     if isinstance(meta, Mapping) and meta.get("kind") == "BlendModel":
         return BlendModel.from_state(tensors, meta)
     return FeatureModel.from_state(tensors, meta)
+
+
+def uncalibrated(model: Model, X: Array) -> Array | None:
+    """Probabilities without the temperature; None for regression and models without one."""
+    if model.task == "regression":
+        return None
+    if isinstance(model, BlendModel):
+        parts = [uncalibrated(member, X) for member in model.members]
+        if any(part is None for part in parts):
+            return None
+        return np.asarray(sum(w * p for w, p in zip(model.weights, parts) if p is not None))
+    z = model.logits(X)
+    if model.log_ratio_ is not None:
+        z = z + model.log_ratio_
+    if model.task == "multilabel":
+        return np.asarray(expit(z))
+    out = np.zeros((len(z), len(model.classes)))
+    out[:, model.head_.classes_] = softmax(z, axis=1)
+    return out

@@ -170,7 +170,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         return np.array(names, dtype=object)
 
     def _samples(self, rows: Any, keep: Array, names: Array | None = None) -> Samples:
-        given = {} if names is None else {"label": names[keep]}  # an array never names columns
+        given: dict[str, Any] = (
+            {} if names is None else {"label": names[keep]}
+        )  # an array never names columns
         part = _safe_indexing(rows, np.flatnonzero(keep))
         return read(part, task="classification", max_bad=self.max_bad, **given)
 

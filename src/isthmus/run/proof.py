@@ -6,7 +6,7 @@ the baselines are cross-validated instead, and the protocol says on which rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from isthmus.errors import IsthmusError
 from isthmus.evaluate.baseline import majority, no_transfer
 from isthmus.evaluate.metrics import LOWER_IS_BETTER, MAIN_METRIC, as_json, difference, score
 from isthmus.evaluate.raw import Decoded
+from isthmus.fit.blend import uncalibrated
 from isthmus.fit.folds import folds as make_folds
 from isthmus.run.case import Case
 from isthmus.run.extract import Extracted, Part
@@ -34,6 +35,26 @@ WORDS = {
     "features": "the features themselves",
 }
 METRIC_NAMES = {"accuracy": "accuracy", "f1_micro": "micro F1", "mae": "mean absolute error"}
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The rows behind the score and what the chosen route said of them; never written as such.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n,), int
+        Positions in the part that `Proof.kind` names.
+    truth, predicted : ndarray of shape (n,) or (n, k)
+    proba, before : ndarray of shape (n, k), optional
+        Probabilities as they are given out, and without the temperature.
+    """
+
+    rows: Array
+    truth: Array
+    predicted: Array
+    proba: Array | None
+    before: Array | None
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,8 @@ class Proof:
     exact : Interval, optional
         Accuracy of the chosen route with a finite-sample interval (Clopper-Pearson, 95 %).
     notes : tuple of str
+    answered : Answered, optional
+        What the score was made of, for the report: the labels are not opened again.
     """
 
     kind: str
@@ -71,6 +94,7 @@ class Proof:
     metrics: dict[str, Any] = field(default_factory=dict)
     exact: Interval | None = None
     notes: tuple[str, ...] = ()
+    answered: Answered | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form; `column` is what a table calls the figure."""
@@ -106,6 +130,7 @@ def prove(case: Case, features: Extracted, choice: Choice, *, head: str | None, 
         y = sealed.open("final score of all routes and baselines, after the verdict")
         openings = sealed.openings
         kind, groups = "sealed", part.samples.groups
+        where, before = np.arange(len(y)), uncalibrated(choice.model, part.X)
     else:
         scored = _cross_validated(case, features, choice, head, seed, notes)
         if scored is None:
@@ -123,9 +148,12 @@ def prove(case: Case, features: Extracted, choice: Choice, *, head: str | None, 
                 MAIN_METRIC[case.task],
                 notes=tuple(notes),
             )
-        kind, y, groups, answers = scored
+        kind, y, groups, answers, where, before = scored
         openings = 0
-    return _proof(case, choice.verdict.decision, kind, y, groups, answers, openings, seed, notes)
+    chosen = choice.verdict.decision
+    found = _proof(case, chosen, kind, y, groups, answers, openings, seed, notes)
+    predicted, proba = answers[chosen]
+    return replace(found, answered=Answered(where, y, np.asarray(predicted), proba, before))
 
 
 def _proof(
@@ -221,8 +249,12 @@ def _baselines(
 
 def _cross_validated(
     case: Case, features: Extracted, choice: Choice, head: str | None, seed: int, notes: list[str]
-) -> tuple[str, Array, Array | None, dict[str, Answer]] | None:
-    """Out-of-fold answers on the labelled target rows, or else on the source rows."""
+) -> tuple[str, Array, Array | None, dict[str, Answer], Array, Array | None] | None:
+    """Out-of-fold answers on the labelled target rows, or else on the source rows.
+
+    Kind, truth, groups, answers by name, positions, and the route's probabilities without a
+    temperature.
+    """
     route, domains = choice.route, choice.domains
     kind, part, rows = "cv-target", features.labelled, domains.target
     if rows is None or not can_fold(rows, task=case.task):
@@ -236,6 +268,7 @@ def _cross_validated(
     decoded = Decoded()  # each fold's baseline reads the same rows
     parts: dict[str, list[Answer]] = {}
     order: list[Array] = []
+    raw: list[Array | None] = []
     for train, test in make_folds(
         rows.y, task=case.task, groups=rows.groups, n_splits=N_SPLITS, random_state=seed
     ):
@@ -248,6 +281,7 @@ def _cross_validated(
         for name, answer in answers.items():
             parts.setdefault(name, []).append(answer)
         order.append(test)
+        raw.append(uncalibrated(model, rows.X[test]))
     where = np.concatenate(order)
     whole = {
         name: (
@@ -257,7 +291,10 @@ def _cross_validated(
         for name, got in parts.items()
         if len(got) == len(order)
     }
-    return kind, rows.y[where], None if rows.groups is None else rows.groups[where], whole
+    plain = [p for p in raw if p is not None]
+    before = np.concatenate(plain) if len(plain) == len(raw) else None
+    groups = None if rows.groups is None else rows.groups[where]
+    return kind, rows.y[where], groups, whole, where, before
 
 
 def _fit(rows: Labelled, new_model: Any) -> Any:
