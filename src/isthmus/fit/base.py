@@ -7,6 +7,7 @@ are its probabilities; multi-label: ``sigmoid(logits)``), which is what `Tempera
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
@@ -162,7 +163,9 @@ def encode_classes(y: Any, n: int, weights: Array) -> tuple[Array, Array]:
     try:
         y = _check_y(y, multi_output=False, y_numeric=False)
         check_consistent_length(np.empty(n), y)
-        check_classification_targets(y)
+        with warnings.catch_warnings():  # many classes with few rows each are the normal case here
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+            check_classification_targets(y)
     except ValueError as error:
         raise DataError(str(error), where="y") from None
     classes = np.unique(y[weights > 0])

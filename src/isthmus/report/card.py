@@ -61,10 +61,10 @@ def write_card(folder: str | Path) -> Path | None:
 def card(run: Run) -> str:
     """The card's text: YAML front matter, then Markdown."""
     results = run.results
-    name = results["chosen"]
+    name, kind = results["chosen"], results["modality"]
     lines = ["---", *_metadata(run), "---", "", MARK, "", f"# {run.folder.name}", ""]
     lines += [
-        f"A {results['modality']} {results['task']} model made by "
+        f"{'An' if kind[0] in 'aeiou' else 'A'} {kind} {results['task']} model made by "
         f"isthmus {results['isthmus']}: a head on features of "
         f"`{results['backbone']['name']}`, carried over by the route **{name}**.",
         "",
