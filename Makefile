@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.isthmus-ready
 CONSTRAINTS := $(wildcard constraints.txt)
 
-.PHONY: setup demo test check bench bench-choice bench-few-labels bench-validators choice-prior bench-published bench-scale docs drill clean
+.PHONY: setup demo test check bench bench-choice bench-few-labels bench-rivals bench-validators choice-prior bench-published bench-scale docs drill clean
 
 setup: $(STAMP)
 
@@ -36,6 +36,9 @@ bench-choice: setup
 
 bench-few-labels: setup
 	$(BIN)/python -m benchmarks.bench_few_labels
+
+bench-rivals: setup
+	$(BIN)/python -m benchmarks.bench_rivals
 
 bench-validators: setup
 	$(BIN)/python -m benchmarks.bench_validators

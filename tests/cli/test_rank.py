@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 
@@ -124,7 +125,8 @@ class Noisy:
 
     def __init__(self, name, noise):
         self.name, self.noise = name, noise
-        self.fingerprint = (name * 64)[:64].encode().hex()[:64]
+        # other noise is another network: the store would rightly refuse one name for both
+        self.fingerprint = hashlib.sha256(f"{name} {noise}".encode()).hexdigest()
 
     def preprocess(self, raw):
         rng = np.random.default_rng(abs(int(1e4 * raw[0])))
