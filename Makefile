@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.isthmus-ready
 CONSTRAINTS := $(wildcard constraints.txt)
 
-.PHONY: setup demo test check bench bench-choice bench-few-labels bench-rivals bench-validators choice-prior bench-published bench-scale docs drill clean
+.PHONY: setup demo test check bench bench-choice bench-digits bench-few-labels bench-rivals bench-validators choice-prior bench-published bench-scale docs drill clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,9 @@ bench-scale: setup
 
 bench-choice: setup
 	$(BIN)/python -m benchmarks.bench_choice
+
+bench-digits: setup
+	$(BIN)/python -m benchmarks.bench_digits
 
 bench-few-labels: setup
 	$(BIN)/python -m benchmarks.bench_few_labels

@@ -13,7 +13,10 @@ from isthmus.types import DomainBatch  # noqa: E402
 
 def test_with_an_undecided_weigher_it_is_dann_beside_the_weighers_loss(pair, built):
     source, target = pair()
-    iwan, dann = built(IWAN(entropy=0.0)), built(DANN(strength=0.3))
+    iwan, dann = (
+        built(IWAN(entropy=0.0, strength=0.3)),
+        built(DANN(strength=0.3, hidden=(), penalty=0.0)),
+    )
     iwan.discriminator.load_state_dict(dann.discriminator.state_dict())
     with torch.no_grad():
         for parameter in iwan.weigher.parameters():

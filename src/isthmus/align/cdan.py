@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from isthmus.align.base import Objective
-from isthmus.align.discriminator import Discriminator, domain_accuracy, domain_loss
+from isthmus.align.discriminator import (
+    Discriminator,
+    domain_accuracy,
+    domain_loss,
+    slope_penalty,
+)
 from isthmus.align.gradient_reversal import gradient_reversal, ramp
 from isthmus.align.views import entropy, need_classes
 from isthmus.types import DomainBatch
@@ -26,11 +32,12 @@ class CDAN(Objective):
     Parameters
     ----------
     trade_off : float, default=1.0
-    strength : float, default=0.1
-        Largest coefficient of the gradient reversal; argued in `DANN`.
+    strength : float, default=30.0
+        Largest coefficient of the gradient reversal; it goes with `penalty`. The paper's is 1,
+        without one.
     gamma : float or None, default=10.0
         Its ramp, see `gradient_reversal.ramp`; None: the full strength throughout.
-    hidden : tuple of int, default=(256, 256)
+    hidden : tuple of int, default=(64,)
         Hidden layers of the discriminator.
     entropy : bool, default=True
         The weights of CDAN+E; False is CDAN.
@@ -38,10 +45,17 @@ class CDAN(Objective):
         Largest k d that is multiplied out (the paper's).
     random_size : int, default=1024
         D of the random map (the authors' code). It is drawn once and saved with the objective.
+    penalty : float, default=100.0
+        Weight of the mean square slope of the discriminator along the features
+        (`isthmus.align.discriminator.slope_penalty`), argued in `DANN`; 0 is the paper's CDAN.
 
     Notes
     -----
     Predictions are read, not changed: no gradient passes through them or the weights.
+
+    On two moons turned by 35 degrees (see `DANN`) it falls to 64 to 68 % without the penalty,
+    whatever the strength, and gains 4.8 points with it (80.3 % against 75.5 for source-only, mean
+    of 5 seeds that nothing was chosen on; one seed of the five loses 2).
     """
 
     draw_f: Tensor
@@ -52,17 +66,19 @@ class CDAN(Objective):
         self,
         *,
         trade_off: float = 1.0,
-        strength: float = 0.1,
+        strength: float = 30.0,
         gamma: float | None = 10.0,
-        hidden: tuple[int, ...] = (256, 256),
+        hidden: tuple[int, ...] = (64,),
         entropy: bool = True,
         max_size: int = 4096,
         random_size: int = 1024,
+        penalty: float = 100.0,
     ) -> None:
         super().__init__()
         self.trade_off, self.strength, self.gamma = trade_off, strength, gamma
         self.hidden, self.entropy = hidden, entropy
         self.max_size, self.random_size = max_size, random_size
+        self.penalty = penalty
 
     def build(self, num_features: int, num_classes: int) -> None:
         need_classes(num_classes, who="CDAN")
@@ -75,20 +91,26 @@ class CDAN(Objective):
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         coefficient = self.strength * ramp(progress, self.gamma)
+        batches = source, target
+        predictions = [batch.logits.detach().softmax(1) for batch in batches]
         s, t = (
-            self.discriminator(
-                self.combine(
-                    gradient_reversal(batch.features, coefficient),
-                    batch.logits.detach().softmax(1),
-                )
-            )
-            for batch in (source, target)
+            self.odds(gradient_reversal(batch.features, coefficient), p)
+            for batch, p in zip(batches, predictions, strict=True)
         )
         self.figures = {"domain_accuracy": domain_accuracy(s, t)}
-        if not self.entropy:
-            return domain_loss(s, t)
-        ws, wt = (1 + torch.exp(-entropy(batch.logits.detach())) for batch in (source, target))
-        return domain_loss(s, t, ws, wt)
+        weights: list[Tensor | None] = [None, None]
+        if self.entropy:
+            weights = [1 + torch.exp(-entropy(batch.logits.detach())) for batch in batches]
+        loss = domain_loss(s, t, *weights)
+        if self.penalty:
+            odds = partial(self.odds, predictions=torch.cat(predictions))
+            loss = loss + self.penalty * slope_penalty(odds, source.features, target.features)
+        return loss
+
+    def odds(self, features: Tensor, predictions: Tensor) -> Tensor:
+        """(n,) log odds of "source" of features (n, d) together with predictions (n, k)."""
+        found: Tensor = self.discriminator(self.combine(features, predictions))
+        return found
 
     def combine(self, features: Tensor, predictions: Tensor) -> Tensor:
         """(n, d) and (n, k) -> their outer products (n, k d), or random ones (n, random_size)."""

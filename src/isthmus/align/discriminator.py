@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -51,6 +52,28 @@ def domain_loss(
     """
     s, t = F.softplus(-source), F.softplus(target)
     return (weighted_mean(s, source_weights) + weighted_mean(t, target_weights)) / 2
+
+
+def slope_penalty(odds: Callable[[Tensor], Tensor], *features: Tensor) -> Tensor:
+    """Mean square slope of a discriminator at the features of all domains, which count alike.
+
+    ``mean |d odds / d z|^2``: zero-centred, at the data (Mescheder, Geiger and Nowozin, *Which
+    training methods for GANs do actually converge?*, ICML 2018, eq. 9). Its gradient reaches the
+    discriminator and not the features.
+
+    Parameters
+    ----------
+    odds : callable
+        (n, d) features -> (n,) log odds.
+    *features : tensors of shape (n, d)
+        One a domain; their sizes may differ.
+    """
+    with torch.enable_grad():
+        points = torch.cat(features).detach().requires_grad_(True)
+        (slope,) = torch.autograd.grad(odds(points).sum(), points, create_graph=True)
+        squares = slope.square().sum(1)
+    means = [part.mean() for part in squares.split([len(part) for part in features])]
+    return torch.stack(means).mean()
 
 
 def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:

@@ -28,8 +28,8 @@ class InformationMaximization(Objective):
     Notes
     -----
     Draws the class shares of each batch to equal ones: where the target's are known to be unlike,
-    lower `diversity`. On two moons turned by 35 degrees a weight of 0.3 gives 91.8 % (3 seeds)
-    against 72.2.
+    lower `diversity`. Two moons turned by 35 degrees, 5 seeds that nothing was chosen on: 97, 73,
+    70, 76, 72 % against 72, 74, 76, 80, 76 for source-only: it follows clusters, right or wrong.
     """
 
     reaches: ClassVar[tuple[str, ...]] = ("target.logits",)

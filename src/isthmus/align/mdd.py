@@ -36,9 +36,9 @@ class MDD(Objective):
 
     Notes
     -----
-    On two moons turned by 35 degrees (see `DANN`; 3 seeds) strength 0.3 gives 84.9 % against
-    75.7 and 98 % on the source; 1 gives 85.3 and 87 % on the source. The head f is read through
-    argmax: no gradient passes through its logits.
+    Two moons turned by 35 degrees, 5 seeds that nothing was chosen on: 84, 71, 67, 72, 68 %
+    against 72, 74, 76, 80, 76 for source-only. The head f is read through argmax: no gradient
+    passes through its logits.
     """
 
     reaches: ClassVar[tuple[str, ...]] = ("source.features", "target.features")
