@@ -17,6 +17,7 @@ _LAZY = {
     "TransferClassifier": "isthmus.run.classifier",
     "DomainAdaptedClassifier": "isthmus.fit.estimator",
     "DomainAdaptedRegressor": "isthmus.fit.estimator",
+    "FineTunedClassifier": "isthmus.fit.finetune",
     "load": "isthmus.serve",
     "IsthmusError": "isthmus.errors",
 }
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from isthmus.errors import IsthmusError as IsthmusError
     from isthmus.fit.estimator import DomainAdaptedClassifier as DomainAdaptedClassifier
     from isthmus.fit.estimator import DomainAdaptedRegressor as DomainAdaptedRegressor
+    from isthmus.fit.finetune import FineTunedClassifier as FineTunedClassifier
     from isthmus.run.classifier import TransferClassifier as TransferClassifier
     from isthmus.run.diagnosis import diagnose as diagnose
     from isthmus.serve import load as load
