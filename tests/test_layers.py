@@ -9,9 +9,10 @@ import isthmus
 
 ROOT = Path(isthmus.__file__).parent
 LAYERS = {
-    "types": 0, "errors": 0, "iofs": 0, "strict": 0, "data": 1, "backbone": 2, "transferability": 3,
-    "discrepancy": 3, "adapt": 4, "align": 4, "fit": 5, "select": 6, "evaluate": 6, "report": 7,
-    "serve": 7, "run": 8, "transfer": 8, "demo": 8, "cli": 9, "__main__": 10,
+    "types": 0, "errors": 0, "iofs": 0, "strict": 0, "registry": 0, "data": 1, "backbone": 2,
+    "transferability": 3, "discrepancy": 3, "adapt": 4, "align": 4, "fit": 5, "select": 6,
+    "evaluate": 6, "report": 7, "serve": 7, "run": 8, "transfer": 8, "demo": 8,
+    "cli": 9, "__main__": 10,
 }  # fmt: skip
 
 

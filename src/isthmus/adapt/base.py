@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import ModuleType
@@ -14,7 +11,8 @@ import array_api_compat
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError
+from isthmus.registry import classes_by_file, named
 from isthmus.types import Adaptation
 
 
@@ -146,21 +144,7 @@ def discover() -> dict[str, type]:
     A module's method is its public class whose lower-case name is the module's without
     underscores; helper modules (base, maps, weights, kernels, ...) have none.
     """
-    package = importlib.import_module("isthmus.adapt")
-    found: dict[str, type] = {}
-    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
-        module = importlib.import_module(f"isthmus.adapt.{info.name}")
-        wanted = info.name.replace("_", "")
-        for value in vars(module).values():
-            if (
-                isinstance(value, type)
-                and issubclass(value, BaseEstimator)
-                and not inspect.isabstract(value)
-                and value.__module__ == module.__name__
-                and value.__name__.lower() == wanted
-            ):
-                found[info.name] = value
-    return found
+    return classes_by_file("isthmus.adapt", BaseEstimator)
 
 
 def find(name: str) -> type:
@@ -171,15 +155,4 @@ def find(name: str) -> type:
     UsageError
         If there is none; the nearest names are given.
     """
-    import difflib
-
-    known = discover()
-    squeezed = {key.replace("_", ""): key for key in known}
-    wanted = "".join(c for c in name.lower() if c.isalnum())
-    if wanted in squeezed:
-        return known[squeezed[wanted]]
-    near = [squeezed[key].replace("_", "-") for key in difflib.get_close_matches(wanted, squeezed)]
-    raise UsageError(
-        f"no method {name!r}",
-        remedy=f"Did you mean {' or '.join(near)}?" if near else "See `isthmus methods`",
-    )
+    return named(name, discover(), what="method", otherwise="See `isthmus methods`")

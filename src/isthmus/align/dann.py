@@ -11,9 +11,10 @@ from isthmus.align.discriminator import (
     Discriminator,
     domain_accuracy,
     domain_loss,
+    opposed,
     slope_penalty,
 )
-from isthmus.align.gradient_reversal import gradient_reversal, ramp
+from isthmus.align.gradient_reversal import ramp
 from isthmus.types import DomainBatch
 
 
@@ -73,10 +74,7 @@ class DANN(Objective):
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         coefficient = self.strength * ramp(progress, self.gamma)
-        s, t = (
-            self.discriminator(gradient_reversal(batch.features, coefficient))
-            for batch in (source, target)
-        )
+        s, t = opposed(self.discriminator, source, target, coefficient)
         self.figures = {"domain_accuracy": domain_accuracy(s, t)}
         loss = domain_loss(s, t)
         if self.penalty:

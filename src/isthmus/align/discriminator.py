@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from isthmus.align.gradient_reversal import gradient_reversal
+from isthmus.types import DomainBatch
+
 
 class Discriminator(nn.Sequential):
     """Dense layers with ReLU between, one output: the log odds of "source".
@@ -33,6 +36,16 @@ class Discriminator(nn.Sequential):
         """(n, d) -> (n,) log odds of "source"."""
         odds: Tensor = super().forward(features)
         return odds.squeeze(1)
+
+
+def opposed(
+    discriminator: nn.Module, source: DomainBatch, target: DomainBatch, coefficient: float
+) -> tuple[Tensor, Tensor]:
+    """Log odds of "source" of both domains, (n_s,) and (n_t,), behind a gradient reversal."""
+    s, t = (
+        discriminator(gradient_reversal(batch.features, coefficient)) for batch in (source, target)
+    )
+    return s, t
 
 
 def domain_loss(

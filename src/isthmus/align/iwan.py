@@ -8,8 +8,8 @@ from torch import Tensor
 
 from isthmus.align.base import Objective
 from isthmus.align.class_shares import effective_size
-from isthmus.align.discriminator import Discriminator, domain_accuracy, domain_loss
-from isthmus.align.gradient_reversal import gradient_reversal, ramp
+from isthmus.align.discriminator import Discriminator, domain_accuracy, domain_loss, opposed
+from isthmus.align.gradient_reversal import ramp
 from isthmus.align.views import entropy, need_classes
 from isthmus.types import DomainBatch
 
@@ -65,10 +65,7 @@ class IWAN(Objective):
         outlying, usual = (self.weigher(batch.features.detach()) for batch in (source, target))
         weights = (-outlying.detach()).sigmoid()
         coefficient = self.strength * ramp(progress, self.gamma)
-        s, t = (
-            self.discriminator(gradient_reversal(batch.features, coefficient))
-            for batch in (source, target)
-        )
+        s, t = opposed(self.discriminator, source, target, coefficient)
         self.figures = {
             "domain_accuracy": domain_accuracy(s, t),
             "effective_rows": effective_size(weights) / len(weights),

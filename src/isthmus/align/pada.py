@@ -14,9 +14,10 @@ from isthmus.align.discriminator import (
     Discriminator,
     domain_accuracy,
     domain_loss,
+    opposed,
     weighted_mean,
 )
-from isthmus.align.gradient_reversal import gradient_reversal, ramp
+from isthmus.align.gradient_reversal import ramp
 from isthmus.align.views import need_classes, need_labels
 from isthmus.types import DomainBatch
 
@@ -77,10 +78,7 @@ class PADA(Objective):
         weights = (shares / shares.max())[labels.clamp_min(0)]
         weights = torch.where(labels >= 0, weights, (shares / shares.max()).mean())
         coefficient = self.strength * ramp(progress, self.gamma)
-        s, t = (
-            self.discriminator(gradient_reversal(batch.features, coefficient))
-            for batch in (source, target)
-        )
+        s, t = opposed(self.discriminator, source, target, coefficient)
         self.figures = {
             "domain_accuracy": domain_accuracy(s, t),
             "effective_classes": effective_size(shares),

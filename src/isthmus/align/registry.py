@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import inspect
-import pkgutil
 from typing import Any
 
 from isthmus.align.base import Objective, Procedure
-from isthmus.errors import UsageError
+from isthmus.registry import classes_by_file, named
 
 
 def discover() -> dict[str, type]:
@@ -18,21 +15,7 @@ def discover() -> dict[str, type]:
     A module's method is its public `Objective` or `Procedure` whose lower-case name is the
     module's without underscores; helper modules have none.
     """
-    package = importlib.import_module("isthmus.align")
-    found: dict[str, type] = {}
-    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
-        module = importlib.import_module(f"isthmus.align.{info.name}")
-        wanted = info.name.replace("_", "")
-        for value in vars(module).values():
-            if (
-                isinstance(value, type)
-                and issubclass(value, Objective | Procedure)
-                and not inspect.isabstract(value)
-                and value.__module__ == module.__name__
-                and value.__name__.lower() == wanted
-            ):
-                found[info.name] = value
-    return found
+    return classes_by_file("isthmus.align", (Objective, Procedure))
 
 
 def find(name: str) -> type:
@@ -44,15 +27,7 @@ def find(name: str) -> type:
         If there is none; the nearest names are given.
     """
     known = discover()
-    squeezed = {key.replace("_", ""): key for key in known}
-    wanted = "".join(c for c in name.lower() if c.isalnum())
-    if wanted in squeezed:
-        return known[squeezed[wanted]]
-    near = [squeezed[key].replace("_", "-") for key in difflib.get_close_matches(wanted, squeezed)]
-    raise UsageError(
-        f"no alignment method {name!r}",
-        remedy=f"Did you mean {' or '.join(near)}?" if near else f"Use one of {', '.join(known)}",
-    )
+    return named(name, known, what="alignment method", otherwise=f"Use one of {', '.join(known)}")
 
 
 def settings(method: Objective | Procedure) -> dict[str, Any]:

@@ -191,7 +191,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
 
 def _words(X: list[Any]) -> bool:
     """Whether a list holds texts or files rather than rows of numbers."""
-    return (bool(X) and not np.iterable(X[0])) or (bool(X) and isinstance(X[0], str))
+    return bool(X) and (isinstance(X[0], str) or not np.iterable(X[0]))
 
 
 def _length(X: Any) -> int:

@@ -152,6 +152,11 @@ class Bench:
         return self.new_model().fit(known.X, known.y, groups=known.groups)
 
 
+def some(n: int, most: int, rng: np.random.Generator) -> Array:
+    """At most `most` positions below n, drawn at random, in rising order."""
+    return np.arange(n) if n <= most else np.sort(rng.permutation(n)[:most])
+
+
 def drawn(
     domains: Domains, seed: int, *, most_source: int, most_target: int
 ) -> tuple[Domains, list[str]]:
@@ -163,10 +168,10 @@ def drawn(
     rng = np.random.default_rng(seed)
     source, target, Xt, notes = domains.source, domains.target, domains.Xt, []
     if len(source) > most_source:
-        source = source.take(np.sort(rng.permutation(len(source))[:most_source]))
+        source = source.take(some(len(source), most_source, rng))
         notes.append(f"the candidates were fitted on {most_source:,} source rows, drawn at random")
     if len(Xt) > most_target:
-        Xt = Xt[np.sort(rng.permutation(len(Xt))[:most_target])]
+        Xt = Xt[some(len(Xt), most_target, rng)]
         target = None if target is None else replace(target, at=None)
         notes.append(f"the candidates saw {most_target:,} target rows, drawn at random")
     return Domains(source, target, Xt), notes

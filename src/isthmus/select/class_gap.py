@@ -14,7 +14,7 @@ import numpy as np
 from isthmus.errors import DataError
 from isthmus.fit.folds import folds
 from isthmus.fit.logistic import LogisticHead
-from isthmus.select.bench import Bench
+from isthmus.select.bench import Bench, some
 from isthmus.select.descriptors import NEIGHBORS, neighbors
 from isthmus.select.mismatch import Mismatch, mismatch
 from isthmus.select.validate.base import Scene
@@ -40,7 +40,7 @@ def class_gap(bench: Bench, *, random_state: int = 0) -> Mismatch:
     """
     rng = np.random.default_rng(random_state)
     space = bench.space
-    own, there = (_drawn(len(side), rng) for side in (space.Xs, space.Xt))
+    own, there = (some(len(side), MOST, rng) for side in (space.Xs, space.Xt))
     X, y, Xt = space.Xs[own], bench.codes[own], space.Xt[there]
     if len(np.unique(y)) < 2 or np.bincount(y)[np.unique(y)].min() < 2:
         raise DataError("too few source rows of some class to hold one out", where="classes")
@@ -95,7 +95,3 @@ def _consensus(C: float, X: Array, y: Array, Z: Array, K: int) -> Array:
         total[:, head.classes_] += head.predict_proba(Z)
         count += 1
     return total / count
-
-
-def _drawn(n: int, rng: np.random.Generator) -> Array:
-    return np.arange(n) if n <= MOST else np.sort(rng.permutation(n)[:MOST])

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from isthmus.fit.logistic import LogisticHead
-from isthmus.select.bench import Bench
+from isthmus.select.bench import Bench, some
 from isthmus.types import Array
 
 NEIGHBORS = 10
@@ -52,8 +52,8 @@ class Surroundings:
         rng = np.random.default_rng(random_state)
         space = bench.space
         self.K = len(bench.classes)
-        self.rows = _some(len(space.Xt), rng)
-        own = _some(len(space.Xs), rng)
+        self.rows = some(len(space.Xt), MOST, rng)
+        own = some(len(space.Xs), MOST, rng)
         self.neighbors = neighbors(space.Xt[self.rows], NEIGHBORS)
         self.prior = np.bincount(bench.codes, minlength=self.K) / len(bench.codes)
         codes = bench.codes[own]
@@ -201,7 +201,3 @@ def _held_out(bench: Bench) -> tuple[float, float]:
 
 def _entropy(p: Array) -> float:
     return float(-(p * np.log(np.maximum(p, 1e-12))).sum())
-
-
-def _some(n: int, rng: np.random.Generator) -> Array:
-    return np.arange(n) if n <= MOST else np.sort(rng.permutation(n)[:MOST])

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.select.bench import Bench
+from isthmus.select.bench import Bench, some
 from isthmus.select.descriptors import NEIGHBORS, neighbors
 from isthmus.select.validate.base import Scene, Score, Trial, discover, validate
 from isthmus.select.validate.report import Table, table
@@ -43,8 +43,7 @@ def heard(bench: Bench, proba: Mapping[str, Array], *, random_state: int = 0) ->
         Seed of the draw where there are more than `MOST` target rows.
     """
     Xt = bench.space.Xt
-    rng = np.random.default_rng(random_state)
-    rows = np.arange(len(Xt)) if len(Xt) <= MOST else np.sort(rng.permutation(len(Xt))[:MOST])
+    rows = some(len(Xt), MOST, np.random.default_rng(random_state))
     seen = {name: p[rows] for name, p in proba.items()}
     scene = Scene(
         Xs=bench.space.Xs,
