@@ -156,3 +156,17 @@ def test_an_interrupt_is_130(place):
     os.kill(child.pid, signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130 and b"Interrupted" in err and b"Traceback" not in err
+
+
+def test_an_interrupt_inside_code_from_a_string_is_130(tmp_path):
+    # the interpreter remembers such an interrupt as unhandled and would end by the signal
+    case = tmp_path / "case.py"
+    case.write_text(
+        "import sys\nfrom isthmus.cli import read as part\nfrom isthmus.cli.main import run\n"
+        "def stop(**given):\n    exec('raise KeyboardInterrupt')\n"
+        "part.command.callback = stop\nsys.argv[1:] = ['read', 'S.npz']\nrun()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "case"], cwd=tmp_path, capture_output=True, timeout=60
+    )
+    assert done.returncode == 130 and b"Interrupted" in done.stderr

@@ -204,7 +204,7 @@ def test_an_interrupted_run_goes_on_with_the_same_command(few_signs, tmp_path, h
         time.sleep(0.02)
     process.send_signal(how)
     said = process.communicate(timeout=120)[1]
-    if how is signal.SIGINT and process.returncode != 0:
+    if how is signal.SIGINT and not (tmp_path / "run" / "results.json").exists():
         assert process.returncode == 130 and "resumes" in said and "Traceback" not in said
     done = shell(*words, env=env)
     assert done.returncode == 0, done.stderr

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import difflib
 import importlib
+import os
+import signal
 import sys
 
 import click
@@ -83,9 +87,11 @@ def run(args: list[str] | None = None) -> None:
     words = sys.argv[1:] if args is None else list(args)
     try:
         code = cli.main(args=words, prog_name="isthmus", standalone_mode=False)
+        if args is None:  # the work is done: Ctrl-C while the interpreter ends undoes nothing
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(code if isinstance(code, int) else 0)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        _interrupted()
+        _interrupted(leave=args is None)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
@@ -95,8 +101,21 @@ def run(args: list[str] | None = None) -> None:
         sys.exit(refuse(error, words))
 
 
-def _interrupted() -> None:
+def _interrupted(*, leave: bool) -> None:
+    """Say so and end with 130.
+
+    Not by `sys.exit` alone: where Ctrl-C fell into code that a library runs from a string (every
+    named tuple and data class does), the interpreter remembers an unhandled interrupt and ends by
+    the signal, whatever the code says.
+    """
     click.echo(
         "\nInterrupted. What was computed is kept: the same command again resumes.", err=True
     )
+    if leave:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        atexit._run_exitfuncs()  # what libraries clean up: worker processes, temporary files
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads any more
+                stream.flush()
+        os._exit(130)
     sys.exit(130)
