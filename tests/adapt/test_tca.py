@@ -157,3 +157,17 @@ def test_parameters_out_of_range_are_refused(domains):
     ):
         with pytest.raises(UsageError):
             bad.adapt(Xs, None, Xt)
+
+
+def test_landmarks_that_miss_much_of_the_kernel_are_told(domains):
+    rng = np.random.default_rng(0)
+    options = {"kernel": "rbf", "solver": "approximate", "landmarks": 30}
+    wide, also = rng.normal(size=(150, 400)), rng.normal(size=(120, 400))  # a flat spectrum
+    found = TCA(3, **options).adapt(wide, None, also).troubles
+    assert [one.code for one in found] == ["rough-kernel"] and "30 landmarks" in found[0].reason
+    share = float(found[0].reason.split("explain ")[1].split(" %")[0])
+    assert share < 25  # thirty rows of 270 that have nothing in common
+    assert "exact" in found[0].remedy
+    flat = np.outer(np.linspace(0, 1, 150), np.ones(5))  # one direction: thirty rows are plenty
+    assert TCA(3, **options).adapt(flat, None, flat[:100] + 0.1).troubles == ()
+    assert TCA(3, kernel="rbf", solver="exact").adapt(wide, None, also).troubles == ()

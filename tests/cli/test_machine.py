@@ -158,15 +158,14 @@ def test_an_interrupt_is_130(place):
     assert child.returncode == 130 and b"Interrupted" in err and b"Traceback" not in err
 
 
-def test_an_interrupt_inside_code_from_a_string_is_130(tmp_path):
-    # the interpreter remembers such an interrupt as unhandled and would end by the signal
+def test_an_interrupted_command_cleans_up_and_is_130(tmp_path):
     case = tmp_path / "case.py"
     case.write_text(
-        "import sys\nfrom isthmus.cli import read as part\nfrom isthmus.cli.main import run\n"
-        "def stop(**given):\n    exec('raise KeyboardInterrupt')\n"
+        "import atexit, sys\nfrom isthmus.cli import read as part\n"
+        "from isthmus.cli.main import run\natexit.register(print, 'cleaned up')\n"
+        "def stop(**given):\n    raise KeyboardInterrupt\n"
         "part.command.callback = stop\nsys.argv[1:] = ['read', 'S.npz']\nrun()"
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "case"], cwd=tmp_path, capture_output=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, case], capture_output=True, timeout=60)
     assert done.returncode == 130 and b"Interrupted" in done.stderr
+    assert done.stdout == b"cleaned up\n"

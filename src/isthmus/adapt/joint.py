@@ -88,7 +88,9 @@ def aligned(
     info["components"] = int(Z.shape[1])
     stopped: tuple[Trouble, ...] = () if found.trouble is None else (found.trouble,)
     # pseudo-labels are a means here: the estimator is to learn from the source's own labels
-    return Adaptation(Z[:ns], map_target=map_target, troubles=stopped + troubles, info=info)
+    return Adaptation(
+        Z[:ns], map_target=map_target, troubles=whole.troubles + stopped + troubles, info=info
+    )
 
 
 def positive(who: str, **values: float) -> None:

@@ -75,4 +75,6 @@ class MIDA(Adapter):
         Z, map_target = whole.embed(found.vectors[:, :kept], unit=self.normalize)
         info = {"components": int(Z.shape[1]), "solver": whole.solver, "kernel": self.kernel}
         troubles = () if found.trouble is None else (found.trouble,)
-        return Adaptation(Z[:ns], map_target=map_target, troubles=troubles, info=info)
+        return Adaptation(
+            Z[:ns], map_target=map_target, troubles=whole.troubles + troubles, info=info
+        )

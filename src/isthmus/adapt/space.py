@@ -36,6 +36,9 @@ from isthmus.adapt.kernels import (
     unit_rows,
 )
 from isthmus.errors import UsageError
+from isthmus.types import Trouble
+
+ROUGH = 0.25  # share of the kernel's spread that landmarks may miss without a word
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Space:
         Square root of D, the weights of the penalty on the rows' coefficients.
     second : array of shape (f, f) or None
         Second moments of `F`, kept for other weights.
+    troubles : tuple of Trouble
+        ``rough-kernel``, where landmarks miss much of what the kernel sees.
     """
 
     xp: ModuleType
@@ -72,6 +77,7 @@ class Space:
     dtype: Any
     solver: str
     second: Any = None
+    troubles: tuple[Trouble, ...] = ()
 
     @property
     def order(self) -> int:
@@ -179,7 +185,31 @@ def build(
     if not nearly:
         return replace(space, kernel=Kernel(X, width), F=rbf(xp, X, X, width))
     features = nystroem(xp, X, width, landmarks=landmarks, random_state=random_state)
-    return coordinates(replace(space, kernel=features, F=features(X), solver="nystroem"))
+    F = features(X)
+    second = moments(xp, F)
+    rough = roughness(xp, F, second, landmarks)
+    return coordinates(
+        replace(space, kernel=features, F=F, solver="nystroem", second=second, troubles=rough)
+    )
+
+
+def roughness(xp: Any, F: Any, second: Any, landmarks: int) -> tuple[Trouble, ...]:
+    """Whether Nystroem features `F` leave out much of the kernel's spread.
+
+    An RBF kernel is 1 of a row with itself, so that what a row's features lack to length 1 is
+    what the landmarks do not explain of it; the spread about the mean is ``1 - |mean|^2``. With a
+    fifth left out on digits TCA and JDA moved by 0.3 and 2.5 points, with 44 to 64 % on bags of
+    words by up to 3.7.
+    """
+    lacking = max(0.0, 1 - float(xp.linalg.trace(second)) / int(F.shape[0]))
+    middle = xp.astype(xp.mean(F, axis=0), xp.float64)
+    spread = 1 - float(xp.sum(middle * middle))
+    lost = lacking / spread if spread > 1e-12 else 0.0
+    if lost <= ROUGH:
+        return ()
+    reason = f"{landmarks} landmarks explain {100 * (1 - lost):.0f} % of the kernel's spread"
+    remedy = "Use kernel='linear', more landmarks, or solver='exact' if memory allows n x n"
+    return (Trouble("rough-kernel", reason, remedy),)
 
 
 def coordinates(space: Space) -> Space:

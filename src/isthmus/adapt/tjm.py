@@ -97,7 +97,9 @@ class TJM(Adapter):
             "faded_rows": int(xp.sum(xp.astype(size < 0.1 * xp.mean(size), xp.int64))),
         }
         troubles = () if found.trouble is None else (found.trouble,)
-        return Adaptation(Z[:ns], map_target=map_target, troubles=troubles, info=info)
+        return Adaptation(
+            Z[:ns], map_target=map_target, troubles=whole.troubles + troubles, info=info
+        )
 
     def _round(self, xp: Any, whole: space.Space, trade_off: float, k: int) -> tuple[Any, Any]:
         """Components for given row weights, and the rows' coefficients, columns of length 1."""
