@@ -154,3 +154,22 @@ def test_texts(tmp_path):
         domains[1],
     )
     assert "(text, classification)" in text and "feature " in text
+
+
+def test_each_of_several_sources_is_held_out_in_turn():
+    names = list(pd.read_csv(HEART)["hospital"].unique())
+    words = ("--label", "num>0", "--domain", "hospital", "--target-domain", names[3])
+    words = (*words, "--source-domain", ",".join(names[:3]))
+    found = json.loads(call(HEART, *words, "--format", "json"))["held_out_sources"]
+    lines = [line for line in found["table"] if line["gain"] is None]
+    sizes = pd.read_csv(HEART)["hospital"].value_counts()
+    assert {line["source"]: line["rows"] for line in lines} == {n: sizes[n] for n in names[:3]}
+    assert len(found["table"]) == 9 and len(found["gains"]) == 2
+    by = {(line["source"], line["method"]): line for line in found["table"]}
+    for (source, _), line in by.items():  # a gain is the difference of two rows of the table
+        if line["gain"] is not None:
+            base = by[source, "the other sources pooled"]["score"]["value"]
+            assert line["score"]["value"] - base == pytest.approx(line["gain"]["value"])
+    text = call(HEART, *words)
+    assert "Each source held out in turn" in text and "mean of the sources" in text
+    assert "Each source held out" not in heart()  # one source: nothing to hold out

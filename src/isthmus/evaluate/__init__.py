@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         mean_interval,
         paired_difference,
     )
+    from isthmus.evaluate.leave_one_source_out import leave_one_source_out
     from isthmus.evaluate.metrics import as_json, difference, score
     from isthmus.evaluate.sealed import SealedLabels
     from isthmus.evaluate.shots import Shots, draw_shots
@@ -26,6 +27,7 @@ _WHERE = {
     "cv_difference": "intervals",
     "difference": "metrics",
     "draw_shots": "shots",
+    "leave_one_source_out": "leave_one_source_out",
     "majority": "baseline",
     "mean_interval": "intervals",
     "no_transfer": "baseline",
@@ -41,6 +43,7 @@ __all__ = [
     "cv_difference",
     "difference",
     "draw_shots",
+    "leave_one_source_out",
     "majority",
     "mean_interval",
     "no_transfer",

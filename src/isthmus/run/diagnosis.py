@@ -18,6 +18,7 @@ from isthmus.fit.adapted import common_space
 from isthmus.fit.folds import folds as make_folds
 from isthmus.run.case import Case, _classes, _read, _same_modality, short_origin
 from isthmus.run.extract import Extracted, Part, extract
+from isthmus.run.held_out_sources import held_out_sources
 from isthmus.run.labelfile import attach_labels
 from isthmus.run.standings import N_SPLITS, UNITS, model_factory
 from isthmus.select import readings
@@ -37,7 +38,7 @@ class Diagnosis:
     ----------
     findings : dict
         Everything, JSON-ready: ``gaps``, ``prior``, ``per_class``, ``drift``, ``source_model``,
-        ``summary``, ``notes``.
+        ``held_out_sources`` (each source domain in turn as the target), ``summary``, ``notes``.
     """
 
     findings: dict[str, Any]
@@ -142,6 +143,7 @@ def diagnose(
         random_state=seed,
     )
     found["source_model"] = _source_model(case, here, there, yt, rows, new_model, seed)
+    found["held_out_sources"] = held_out_sources(here, task=task, new_model=new_model, seed=seed)
     found["summary"] = readings.summary(found)
     return Diagnosis(
         {

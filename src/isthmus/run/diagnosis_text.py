@@ -29,6 +29,7 @@ def render(found: dict[str, Any]) -> str:
     lines += ["", "Gap between the domains"]
     lines += _aligned([(g["title"], _figure(g), g["reading"]) for g in found["gaps"]])
     lines += _model(found.get("source_model"))
+    lines += _sources(found.get("held_out_sources"))
     lines += _prior(found["prior"])
     lines += _classes(found["per_class"])
     lines += _drift(found["drift"])
@@ -57,6 +58,44 @@ def _model(model: dict[str, Any] | None) -> list[str]:
     lines.append(f"  held-out source rows  {home}")
     lines.append(f"  target rows           {away}")
     return lines + _wrapped("  ", model["reading"])
+
+
+def _sources(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    share = found["metric"] == "accuracy"
+    lines = ["", f"Each source held out in turn ({found['metric']} on its rows, labels unseen)"]
+    rows = []
+    for entry in found["table"]:
+        gain = entry["gain"]
+        rows.append(
+            (
+                f"{entry['source']} ({entry['rows']:,})",
+                entry["method"],
+                _score(entry["score"], share=share),
+                "" if gain is None else f"gain {_score(gain, share=share, sign=True)}",
+            )
+        )
+    for name, gain in found["gains"].items():
+        rows.append(
+            ("mean of the sources", name, "", f"gain {_score(gain, share=share, sign=True)}")
+        )
+    return lines + _aligned(rows) + _wrapped("  ", found["reading"])
+
+
+def _score(interval: dict[str, Any], *, share: bool, sign: bool = False) -> str:
+    """With its interval; shares in percent, differences of shares in points."""
+    if interval["value"] is None:
+        return str(interval.get("how") or "-")
+    values = [interval[k] for k in ("value", "low", "high")]
+    if share:
+        shape = "{:+.1f}" if sign else "{:.1f} %"
+        text = [None if v is None else shape.format(100 * v) for v in values]
+    else:
+        text = [None if v is None else ("+" if sign and v > 0 else "") + _number(v) for v in values]
+    if text[1] is None or text[2] is None:
+        return str(text[0])
+    return f"{text[0]} [{text[1]}, {text[2]}]".replace(" %,", ",").replace(" %]", "]")
 
 
 def _prior(prior: dict[str, Any] | None) -> list[str]:
