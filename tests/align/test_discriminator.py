@@ -10,6 +10,7 @@ from isthmus.align.discriminator import (  # noqa: E402
     Discriminator,
     domain_accuracy,
     domain_loss,
+    slope_penalty,
     weighted_mean,
 )
 
@@ -40,3 +41,28 @@ def test_widths_and_a_batch_of_one():
     assert [p.shape for p in net.parameters() if p.ndim == 2] == [(6, 4), (2, 6), (1, 2)]
     assert net(torch.zeros(1, 4)).shape == (1,)
     assert sum(p.numel() for p in Discriminator(4, ()).parameters()) == 5
+
+
+@pytest.mark.parametrize("hidden", [(), (3,), (40,), (6, 5)])
+@pytest.mark.parametrize("sizes", [(7, 4), (1, 1)])
+def test_the_slope_in_closed_form_is_that_of_autograd(hidden, sizes):
+    """The penalty and its gradient against two backward passes, the way it is usually written."""
+    net = Discriminator(9, hidden).double()
+    z = torch.randn(sum(sizes), 9).double()
+    points = z.clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(net(points).sum(), points, create_graph=True)
+    parts = slope.square().sum(1).split(sizes)
+    wanted = torch.stack([part.mean() for part in parts]).mean()
+    leaf = z.clone().requires_grad_(True)
+    odds, along = net.judged(net[0](leaf))
+    torch.testing.assert_close(odds, net(z))
+    found = slope_penalty(along, net[0].weight, *sizes)
+    torch.testing.assert_close(found, wanted)
+    weights = [p for p in net.parameters() if p.ndim == 2]
+    for a, b in zip(
+        torch.autograd.grad(found, weights, retain_graph=True),
+        torch.autograd.grad(wanted, weights),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+    assert torch.autograd.grad(found, leaf, allow_unused=True) == (None,)

@@ -9,33 +9,27 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from isthmus.align.wdgrl import WDGRL, between, gradient_penalty  # noqa: E402
-
-
-def linear(weight):
-    layer = torch.nn.Linear(len(weight), 1, bias=False).double()
-    with torch.no_grad():
-        layer.weight.copy_(torch.tensor(weight)[None])
-    return layer
+from isthmus.types import DomainBatch  # noqa: E402
 
 
 def test_a_unit_slope_costs_nothing_and_another_its_square():
-    points = torch.randn(9, 2).double()
-    assert gradient_penalty(linear([0.6, 0.8]), points).item() == pytest.approx(0, abs=1e-12)
-    steep = linear([3.0, 4.0])
-    penalty = gradient_penalty(steep, points)
+    one = torch.ones(9, 1).double()
+    weight = lambda *values: torch.tensor([values]).double().requires_grad_()  # noqa: E731
+    assert gradient_penalty(one, weight(0.6, 0.8)).item() == pytest.approx(0, abs=1e-12)
+    steep = weight(3.0, 4.0)
+    penalty = gradient_penalty(one, steep)
     assert penalty.item() == pytest.approx(16)
     penalty.backward()  # d (|w| - 1)^2 = 2 (|w| - 1) w / |w|
-    torch.testing.assert_close(steep.weight.grad, torch.tensor([[4.8, 6.4]]).double())
-    assert gradient_penalty(linear([0.0, 0.0]), points).item() == pytest.approx(1, abs=1e-5)
+    torch.testing.assert_close(steep.grad, torch.tensor([[4.8, 6.4]]).double())
+    assert gradient_penalty(one, weight(0.0, 0.0)).item() == pytest.approx(1, abs=1e-5)
 
 
-def test_points_lie_on_both_sides_and_between():
-    zs, zt = torch.zeros(4, 2).double(), torch.ones(3, 2).double()
-    points = between(zs, zt)
-    assert points.shape == (10, 2)
-    assert torch.equal(points[:4], zs) and torch.equal(points[4:7], zt)
-    assert ((points[7:] > 0) & (points[7:] < 1)).all()
-    assert torch.equal(points[7:, 0], points[7:, 1])
+def test_points_lie_between_pairs():
+    batch = lambda X: DomainBatch(X.double().requires_grad_(), None)  # noqa: E731
+    points = between(batch(torch.zeros(4, 2)), batch(torch.ones(3, 2)))
+    assert points.shape == (3, 2) and not points.requires_grad
+    assert ((points > 0) & (points < 1)).all()
+    assert torch.equal(points[:, 0], points[:, 1])
 
 
 def test_a_trained_critic_finds_the_wasserstein_distance(pair, built):

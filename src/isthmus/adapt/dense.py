@@ -50,12 +50,15 @@ class Dense:
     activation: str = "relu"
 
     def __post_init__(self) -> None:
-        width = self.centre.shape[0] if self.centre.ndim == 1 else -1
-        fine = len(self.matrices) == len(self.offsets) > 0 and self.activation in ACTIVATIONS
-        for matrix, offset in zip(self.matrices, self.offsets, strict=False):
-            fine = fine and matrix.ndim == 2 and matrix.shape[0] == width
-            fine = fine and offset.shape == matrix.shape[1:]
-            width = matrix.shape[-1]
+        layers = self.matrices, self.offsets
+        fine = all(isinstance(part, tuple) and part for part in layers)
+        fine = fine and len(self.matrices) == len(self.offsets)
+        arrays = [self.centre, *layers[0], *layers[1]] if fine else [None]
+        if fine := all(isinstance(array, np.ndarray) for array in arrays):
+            width = self.centre.shape
+            for matrix, offset in zip(*layers, strict=True):
+                fine = fine and matrix.ndim == 2 and matrix.shape[:1] == width
+                fine, width = fine and offset.shape == matrix.shape[1:], offset.shape
         if not fine:
             raise UsageError("the layers of a dense network do not follow one another")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ class ADDA(Procedure):
     Nothing in the second part knows of classes: a target encoder may wander from them. Keep
     `rate` low and the second part short.
     """
+
+    family: ClassVar[str] = "adversarial"
 
     def __init__(
         self,

@@ -32,9 +32,13 @@ class Objective(nn.Module, ABC):
         ``"source.logits"``, ``"target.features"``, ``"target.logits"``.
     needs_labels : bool
         Whether the source labels are read.
+    family : str
+        ``adversarial`` where a discriminator or a second head is played against, else ``deep``;
+        written as a plain string, which `isthmus.align.names` reads without torch.
     """
 
     trade_off: float = 1.0
+    family: ClassVar[str] = "deep"
     reaches: ClassVar[tuple[str, ...]] = ()
     needs_labels: ClassVar[bool] = False
 
@@ -71,6 +75,10 @@ class Procedure(ABC):
 
     #: whether `step` receives labelled source rows; a source-free method receives None instead
     uses_source: bool = True
+    #: whether two views of a target row are needed, which rows of features do not have
+    needs_views: ClassVar[bool] = False
+    #: as of an `Objective`
+    family: ClassVar[str] = "deep"
 
     @abstractmethod
     def build(

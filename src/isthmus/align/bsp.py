@@ -32,6 +32,7 @@ class BSP(Objective):
     No method by itself: give it to the training together with `DANN` or `CDAN`.
     """
 
+    family: ClassVar[str] = "adversarial"
     reaches: ClassVar[tuple[str, ...]] = ("source.features", "target.features")
 
     def __init__(self, *, trade_off: float = 1e-4, k: int = 1) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -13,9 +12,10 @@ from isthmus.align.discriminator import (
     Discriminator,
     domain_accuracy,
     domain_loss,
+    opposed_features,
     slope_penalty,
 )
-from isthmus.align.gradient_reversal import gradient_reversal, ramp
+from isthmus.align.gradient_reversal import ramp
 from isthmus.align.views import entropy, need_classes
 from isthmus.types import DomainBatch
 
@@ -60,6 +60,7 @@ class CDAN(Objective):
 
     draw_f: Tensor
     draw_g: Tensor
+    family: ClassVar[str] = "adversarial"
     reaches: ClassVar[tuple[str, ...]] = ("source.features", "target.features")
 
     def __init__(
@@ -91,26 +92,48 @@ class CDAN(Objective):
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         coefficient = self.strength * ramp(progress, self.gamma)
-        batches = source, target
-        predictions = [batch.logits.detach().softmax(1) for batch in batches]
-        s, t = (
-            self.odds(gradient_reversal(batch.features, coefficient), p)
-            for batch, p in zip(batches, predictions, strict=True)
-        )
+        logits = torch.cat([source.logits.detach(), target.logits.detach()])
+        sizes = len(source.features), len(target.features)
+        z, p = opposed_features(source, target, coefficient), logits.softmax(1)
+        odds, slope = self.discriminator.judged(self.first(z, p))
+        s, t = odds.split(sizes)
         self.figures = {"domain_accuracy": domain_accuracy(s, t)}
-        weights: list[Tensor | None] = [None, None]
+        weights: tuple[Tensor | None, ...] = (None, None)
         if self.entropy:
-            weights = [1 + torch.exp(-entropy(batch.logits.detach())) for batch in batches]
+            weights = (1 + torch.exp(-entropy(logits))).split(sizes)
         loss = domain_loss(s, t, *weights)
         if self.penalty:
-            odds = partial(self.odds, predictions=torch.cat(predictions))
-            loss = loss + self.penalty * slope_penalty(odds, source.features, target.features)
+            loss = loss + self.penalty * slope_penalty(*self.along(slope, p), *sizes)
         return loss
 
-    def odds(self, features: Tensor, predictions: Tensor) -> Tensor:
-        """(n,) log odds of "source" of features (n, d) together with predictions (n, k)."""
-        found: Tensor = self.discriminator(self.combine(features, predictions))
-        return found
+    def first(self, features: Tensor, predictions: Tensor) -> Tensor:
+        """(n, h): the discriminator's first layer on `combine` of features and predictions.
+
+        The outer product of a row is never made: ``W (p (x) z) = sum_k p_k (W_k z)`` holds h k
+        numbers a row in the place of k d, and is one product for all classes.
+        """
+        layer = self.discriminator.first
+        if self.random:
+            found: Tensor = layer(self.combine(features, predictions))
+            return found
+        n, k = predictions.shape
+        each = features @ self._by_class(k).T  # (n, h k)
+        return (each.view(n, -1, k) * predictions[:, None, :]).sum(2) + layer.bias
+
+    def along(self, slope: Tensor, predictions: Tensor) -> tuple[Tensor, Tensor]:
+        """From the slope along what `first` gives, the two factors of the slope along z."""
+        n, k = predictions.shape
+        slope = slope.expand(n, -1)
+        if self.random:
+            return (slope @ self.discriminator.first.weight) * (predictions @ self.draw_g), (
+                self.draw_f.T
+            )
+        return (slope[:, :, None] * predictions[:, None, :]).flatten(1), self._by_class(k)
+
+    def _by_class(self, k: int) -> Tensor:
+        """(h k, d): the first layer's weights, one row for each unit and class."""
+        weight = self.discriminator.first.weight
+        return weight.view(len(weight) * k, -1)
 
     def combine(self, features: Tensor, predictions: Tensor) -> Tensor:
         """(n, d) and (n, k) -> their outer products (n, k d), or random ones (n, random_size)."""

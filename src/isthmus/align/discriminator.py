@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -37,14 +36,51 @@ class Discriminator(nn.Sequential):
         odds: Tensor = super().forward(features)
         return odds.squeeze(1)
 
+    @property
+    def first(self) -> nn.Linear:
+        """The layer that reads the features."""
+        layer = self[0]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def judged(self, first: Tensor) -> tuple[Tensor, Tensor]:
+        """What the first layer puts out, (n, h), to the log odds and their slope along it.
+
+        Returns
+        -------
+        odds : tensor of shape (n,)
+        slope : tensor of shape (n, h), or (1, h) where there is no hidden layer
+            ``d odds / d first``. Dense layers with ReLU have it in closed form, row by row: the
+            product of the weights of the units that are on. Which are on has no gradient; the
+            weights have theirs. `slope @ self.first.weight` is the slope along the features.
+        """
+        later, on = list(self)[1:], []
+        x = first
+        for layer in later:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                on.append((x.detach() > 0).to(x.dtype))
+        slope = first.new_ones(1, 1)
+        for layer in reversed(later):
+            slope = slope @ layer.weight if isinstance(layer, nn.Linear) else slope * on.pop()
+        return x.squeeze(1), slope
+
+
+def opposed_features(source: DomainBatch, target: DomainBatch, coefficient: float) -> Tensor:
+    """(n_s + n_t, d) features of both domains behind one gradient reversal, source rows first."""
+    return gradient_reversal(torch.cat([source.features, target.features]), coefficient)
+
 
 def opposed(
     discriminator: nn.Module, source: DomainBatch, target: DomainBatch, coefficient: float
 ) -> tuple[Tensor, Tensor]:
-    """Log odds of "source" of both domains, (n_s,) and (n_t,), behind a gradient reversal."""
-    s, t = (
-        discriminator(gradient_reversal(batch.features, coefficient)) for batch in (source, target)
-    )
+    """Log odds of "source" of both domains, (n_s,) and (n_t,), behind a gradient reversal.
+
+    Both pass the discriminator as one batch: it has no statistics of the batch, and one product
+    takes less time than two.
+    """
+    odds: Tensor = discriminator(opposed_features(source, target, coefficient))
+    s, t = odds.split([len(source.features), len(target.features)])
     return s, t
 
 
@@ -67,7 +103,7 @@ def domain_loss(
     return (weighted_mean(s, source_weights) + weighted_mean(t, target_weights)) / 2
 
 
-def slope_penalty(odds: Callable[[Tensor], Tensor], *features: Tensor) -> Tensor:
+def slope_penalty(slope: Tensor, weight: Tensor, *sizes: int) -> Tensor:
     """Mean square slope of a discriminator at the features of all domains, which count alike.
 
     ``mean |d odds / d z|^2``: zero-centred, at the data (Mescheder, Geiger and Nowozin, *Which
@@ -76,17 +112,24 @@ def slope_penalty(odds: Callable[[Tensor], Tensor], *features: Tensor) -> Tensor
 
     Parameters
     ----------
-    odds : callable
-        (n, d) features -> (n,) log odds.
-    *features : tensors of shape (n, d)
-        One a domain; their sizes may differ.
+    slope : tensor of shape (n, h) or (1, h)
+        Of the rows of all domains, `Discriminator.judged`.
+    weight : tensor of shape (h, d)
+        From there on to the features: ``d odds / d z = slope @ weight``.
+    *sizes : int
+        Rows of each domain.
     """
-    with torch.enable_grad():
-        points = torch.cat(features).detach().requires_grad_(True)
-        (slope,) = torch.autograd.grad(odds(points).sum(), points, create_graph=True)
-        squares = slope.square().sum(1)
-    means = [part.mean() for part in squares.split([len(part) for part in features])]
-    return torch.stack(means).mean()
+    squares = squared_length(slope, weight)
+    if len(squares) == 1:  # a linear discriminator has one slope everywhere
+        return squares[0]
+    return torch.stack([part.mean() for part in squares.split(sizes)]).mean()
+
+
+def squared_length(slope: Tensor, weight: Tensor) -> Tensor:
+    """(n,) squared lengths of the rows of ``slope @ weight``, by the cheaper order of products."""
+    if len(weight) < min(len(slope), weight.shape[1]):
+        return ((slope @ (weight @ weight.T)) * slope).sum(1)
+    return (slope @ weight).square().sum(1)
 
 
 def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:

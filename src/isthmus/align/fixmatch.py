@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,8 @@ class FixMatch(Procedure):
     two views this is `isthmus.align.self_training`. Predictions that are sure and wrong are
     learned.
     """
+
+    needs_views: ClassVar[bool] = True
 
     def __init__(self, *, trade_off: float = 1.0, threshold: float = 0.95) -> None:
         self.trade_off, self.threshold = trade_off, threshold

@@ -41,6 +41,7 @@ class IWAN(Objective):
     domains share one.
     """
 
+    family: ClassVar[str] = "adversarial"
     reaches: ClassVar[tuple[str, ...]] = ("source.features", "target.features", "target.logits")
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,8 @@ class MCD(Procedure):
     The network's own head is one of the two, and predicts. A step passes the network
     ``3 + updates`` times: the most costly of these methods. Batches cannot be accumulated.
     """
+
+    family: ClassVar[str] = "adversarial"
 
     def __init__(self, *, trade_off: float = 1.0, updates: int = 4) -> None:
         self.trade_off, self.updates = trade_off, updates

@@ -41,6 +41,7 @@ class MDD(Objective):
     passes through its logits.
     """
 
+    family: ClassVar[str] = "adversarial"
     reaches: ClassVar[tuple[str, ...]] = ("source.features", "target.features")
 
     def __init__(

@@ -42,6 +42,7 @@ class OSBP(Objective):
     trained on the source labels here (rows with label -1 left out).
     """
 
+    family: ClassVar[str] = "adversarial"
     reaches: ClassVar[tuple[str, ...]] = ("source.features", "target.features")
     needs_labels: ClassVar[bool] = True
 

@@ -51,6 +51,7 @@ class PADA(Objective):
     plain cross-entropy; with label smoothing or mixed rows in the loop that is an approximation.
     """
 
+    family: ClassVar[str] = "adversarial"
     reaches: ClassVar[tuple[str, ...]] = ("source.features", "source.logits", "target.features")
     needs_labels: ClassVar[bool] = True
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus.align.base import Objective
-from isthmus.align.discriminator import Discriminator
-from isthmus.align.gradient_reversal import gradient_reversal, ramp
+from isthmus.align.discriminator import Discriminator, opposed_features, squared_length
+from isthmus.align.gradient_reversal import ramp
 from isthmus.types import DomainBatch
 
 
@@ -38,6 +38,7 @@ class WDGRL(Objective):
     gradient reversal that starts from 0, and the features move `strength` times as fast.
     """
 
+    family: ClassVar[str] = "adversarial"
     reaches: ClassVar[tuple[str, ...]] = ("source.features", "target.features")
 
     def __init__(
@@ -58,28 +59,24 @@ class WDGRL(Objective):
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         coefficient = self.strength * ramp(progress, self.gamma)
-        s, t = (
-            self.critic(gradient_reversal(batch.features, coefficient)).mean()
-            for batch in (source, target)
-        )
-        distance = s - t
-        points = between(source.features.detach(), target.features.detach())
+        n, m = len(source.features), len(target.features)
+        points = torch.cat([opposed_features(source, target, coefficient), between(source, target)])
+        odds, slope = self.critic.judged(self.critic.first(points))
+        distance = odds[:n].mean() - odds[n : n + m].mean()
         self.figures = {"wasserstein": distance.detach()}
-        return -distance + self.penalty * gradient_penalty(self.critic, points)
+        return -distance + self.penalty * gradient_penalty(slope, self.critic.first.weight)
 
 
-def between(zs: Tensor, zt: Tensor) -> Tensor:
-    """Rows of both sides, and random points on the lines between pairs of them."""
+def between(source: DomainBatch, target: DomainBatch) -> Tensor:
+    """Random points on the lines between pairs of rows of both sides; no gradient leaves them."""
+    zs, zt = source.features.detach(), target.features.detach()
     count = min(len(zs), len(zt))
     share = torch.rand(count, 1, dtype=zs.dtype, device=zs.device)
-    return torch.cat([zs, zt, share * zs[:count] + (1 - share) * zt[:count]])
+    return share * zs[:count] + (1 - share) * zt[:count]
 
 
-def gradient_penalty(critic: nn.Module, points: Tensor) -> Tensor:
-    """``mean (|d critic / d point| - 1)^2``; a gradient of it reaches the critic's parameters."""
-    with torch.enable_grad():
-        points = points.detach().requires_grad_(True)
-        (slope,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
-        # the root has no gradient at zero, where a critic of dead units starts
-        norm = (slope.square().sum(1) + 1e-12).sqrt()
-        return (norm - 1).square().mean()
+def gradient_penalty(slope: Tensor, weight: Tensor) -> Tensor:
+    """``mean (|d critic / d point| - 1)^2`` of ``d critic / d point = slope @ weight``, (n, d)."""
+    # the root has no gradient at zero, where a critic of dead units starts
+    norm = (squared_length(slope, weight) + 1e-12).sqrt()
+    return (norm - 1).square().mean()

@@ -1,4 +1,4 @@
-"""Layer 6: every method of `isthmus.adapt` with what it assumes, costs and needs.
+"""Layer 6: every method of `isthmus.adapt` and `isthmus.align`: what it assumes, costs and needs.
 
 The words are the rows of docs/methods.md, which travels inside the package; what can be asked of
 the class (needs, parameters, whether a run can use it) is asked of the class.
@@ -16,12 +16,13 @@ from typing import Any
 from sklearn.base import is_classifier, is_regressor
 
 import isthmus
-from isthmus.adapt.base import Adapter, discover, find
+from isthmus.adapt.base import Adapter, discover
 from isthmus.errors import DataError, UsageError
-from isthmus.select.methods import shown, why_not
+from isthmus.fit.aligned import AlignedMLP
+from isthmus.select.methods import deep, find, shown, why_not
 
 PAGE = "methods.md"
-SECTION = "## Domain adaptation on features"
+SECTION, TRAINED = "## Domain adaptation on features", "## Deep alignment"
 FAMILIES = {
     "instance": "Instance-based",
     "label-shift": "Label shift",
@@ -30,8 +31,12 @@ FAMILIES = {
     "relation": "Relation-based",
     "model": "Model-based",
     "multi-source": "Multi-source",
+    "adversarial": "Trained network, adversarial",
+    "deep": "Trained network",
 }
-_ROW = re.compile(r"\| *(?P<title>[^|]+?) *\| *`isthmus\.adapt\.(?P<name>\w+)` *\|(?P<rest>.*)\|")
+_ROW = re.compile(
+    r"\| *(?P<title>[^|]+?) *\| *`isthmus\.(?:adapt|align)\.(?P<name>\w+)` *\|(?P<rest>.*)\|"
+)
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,12 @@ class Method:
     name : str
         As `--method` takes it.
     title, assumption, cost, fails, paper : str
-        The row of docs/methods.md.
+        The row of docs/methods.md; of a trained method the cost is that of a step.
     family : str
         A key of `FAMILIES`.
     kind : str
-        ``adapter``, ``classifier``, ``regressor`` or ``estimator``.
+        ``adapter``, ``classifier``, ``regressor``, ``estimator``, or ``network``: trained by a
+        method of `isthmus.align`.
     needs : tuple of str
         ``source labels``, ``target labels``, an extra of this package.
     torch : bool
@@ -100,6 +106,8 @@ def catalogue(family: str | None = None) -> list[Method]:
         raise UsageError(f"no family {family!r}", remedy=f"Use {', '.join(FAMILIES)}")
     rows = documented()
     found = [_method(name, kind, rows.get(name, {})) for name, kind in discover().items()]
+    rows = documented(TRAINED)
+    found += [_network(name, net, rows.get(str(net.method), {})) for name, net in deep().items()]
     order = list(FAMILIES)
     found.sort(key=lambda m: (order.index(m.family) if m.family in order else 99, m.name))
     return [m for m in found if family in (None, m.family)]
@@ -114,16 +122,25 @@ def one(name: str) -> Method:
         If there is none of that name; the nearest names are given.
     """
     kind = find(name)
+    if isinstance(kind, AlignedMLP):
+        key = next(key for key, net in deep().items() if net.method == kind.method)
+        return _network(key, kind, documented(TRAINED).get(str(kind.method), {}))
     key = kind.__module__.rpartition(".")[2]
     return _method(key, kind, documented().get(key, {}))
 
 
-def documented() -> dict[str, dict[str, str]]:
-    """Module name -> title, assumption, cost, fails, paper, heading: docs/methods.md as it is."""
+def documented(section: str = SECTION) -> dict[str, dict[str, str]]:
+    """Module name -> title, assumption, cost, fails, paper, heading: docs/methods.md as it is.
+
+    Parameters
+    ----------
+    section : str
+        `SECTION` (the methods of `isthmus.adapt`) or `TRAINED` (those of `isthmus.align`).
+    """
     text = page().read_text(encoding="utf-8")
-    start = text.find(SECTION)
+    start = text.find(section)
     if start < 0:
-        raise DataError(f"no section {SECTION!r}", where=PAGE)
+        raise DataError(f"no section {section!r}", where=PAGE)
     end = text.find("\n## ", start + 1)
     heading, found = "", {}
     for line in text[start : end if end > 0 else None].splitlines():
@@ -185,6 +202,32 @@ def _method(name: str, kind: Any, row: dict[str, str]) -> Method:
         class_name=kind.__name__,
         parameters={k: p.default for k, p in signature.items() if k != "self"},
         text=inspect.getdoc(kind) or "",
+    )
+
+
+def _network(name: str, net: AlignedMLP, row: dict[str, str]) -> Method:
+    """A trained method; nothing of torch is imported to describe it."""
+    facts = net.facts
+    assert facts is not None
+    reason = why_not(net)
+    cost = row.get("cost", "")
+    return Method(
+        name=shown(name),
+        title=row.get("title", facts.class_name),
+        family=facts.family,
+        kind="network",
+        assumption=row.get("assumption", ""),
+        cost=f"training of a small network; a step: {cost}" if cost else "",
+        fails=row.get("fails", ""),
+        paper=row.get("paper", ""),
+        needs=("source labels", f"the extra {net.extra!r}"),
+        torch=False,
+        route=reason is None,
+        reason=reason or "",
+        import_path=f"isthmus.align.{facts.module}",
+        class_name=facts.class_name,
+        parameters=dict(facts.parameters),
+        text=facts.text,
     )
 
 

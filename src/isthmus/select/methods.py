@@ -1,8 +1,9 @@
-"""Layer 6: the methods of `isthmus.adapt` as routes, chosen by hand.
+"""Layer 6: the methods of `isthmus.adapt` and `isthmus.align` as routes, chosen by hand.
 
 An adapter is fitted once for all folds of the evidence: it sees every target row and no target
 label, so the folds differ in the head alone. A method that is an estimator itself reads labelled
-target rows and is fitted anew in every fold.
+target rows and is fitted anew in every fold; so is a trained one, which is a small network on the
+features (`isthmus.fit.aligned`).
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator, is_regressor
 
-from isthmus.adapt.base import Adapter, discover, find
+from isthmus.adapt.base import Adapter, discover
+from isthmus.adapt.multi_source import MultiSource
+from isthmus.align.names import trained
 from isthmus.errors import UsageError
 from isthmus.fit.adapted import Space, adapt, common_space, fit_adapter, fit_method
+from isthmus.fit.aligned import AlignedMLP
+from isthmus.registry import named
 from isthmus.select.routes.base import Domains, ModelFactory, Route
 from isthmus.select.routes.pooled import Pooled, joint_groups
+from isthmus.select.several_sources import SeveralSources
 from isthmus.types import Adaptation, Array, Task
 
 if TYPE_CHECKING:
@@ -62,7 +68,8 @@ def wanted(method: Any = None, *, seed: int = 0) -> Wanted:
     Parameters
     ----------
     method : str, method object, or a list of these, optional
-        Names as `isthmus methods` lists them; ``"all"``; or objects such as ``CORAL(reg=0.1)``.
+        Names as `isthmus methods` lists them; ``"all"``: every method that is not trained; or
+        objects such as ``CORAL(reg=0.1)`` and ``AlignedMLP("dann", steps=500)``.
     seed : int, default=0
         `random_state` of methods that are named.
 
@@ -89,25 +96,58 @@ def wanted(method: Any = None, *, seed: int = 0) -> Wanted:
     return Wanted(tuple(found.items()), everything)
 
 
+def find(name: str) -> Any:
+    """What a name stands for: a class of `isthmus.adapt`, or an unfitted `AlignedMLP`.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name; the nearest names are given.
+    """
+    known: dict[str, Any] = {**discover(), **deep()}
+    return named(name, known, what="method", otherwise="See `isthmus methods`")
+
+
+def deep() -> dict[str, AlignedMLP]:
+    """name -> unfitted network of every trained method; no torch is imported.
+
+    Where a folder of each kind has a file of one name, the trained method is ``deep_NAME``.
+    """
+    taken = discover()
+    return {f"deep_{name}" if name in taken else name: AlignedMLP(name) for name in trained()}
+
+
 def why_not(
-    kind: type, *, task: Task | None = None, source: bool = True, labelled: bool | None = None
+    kind: Any,
+    *,
+    task: Task | None = None,
+    source: bool = True,
+    labelled: bool | None = None,
+    sources: int | None = None,
 ) -> str | None:
     """Why a method cannot be a route, or None.
 
     Parameters
     ----------
+    kind : method of `isthmus.adapt` or its class, or `AlignedMLP`
     task : str, optional
         None: in general.
     source, labelled : bool
         Whether there are labelled source rows, labelled target rows (None: may be).
+    sources : int, optional
+        Source domains that can be told apart; None: may be any number.
     """
     if getattr(kind, "unlike_spaces", False):
         return (
             "it is for domains with different features; a run puts both through one backbone "
             "(in Python: fit_domains)"
         )
+    if isinstance(kind, AlignedMLP) and kind.refusal:
+        return kind.refusal
+    kind = kind if isinstance(kind, type) else type(kind)
     adapter = issubclass(kind, Adapter)
-    if not adapter and not hasattr(kind, "served"):
+    several = issubclass(kind, MultiSource)
+    if not adapter and not several and not hasattr(kind, "served"):
         return (
             "it is a model of its own whose fitted form cannot be saved without pickle "
             f"(in Python: {kind.__module__}.{kind.__name__})"
@@ -119,6 +159,8 @@ def why_not(
         return "there are no labelled source rows to carry over"
     if labelled is False and getattr(kind, "needs_target_labels", False):
         return "it needs some labelled target rows (--shots K or --target-labels FILE)"
+    if several and sources is not None and sources < 2:
+        return "the source has no domains to tell apart (--domain COLUMN, or domain folders)"
     if task is None:
         return None
     if adapter:
@@ -135,7 +177,7 @@ def why_not(
 
 
 def method_routes(
-    asked: Wanted, *, task: Task, source: bool, labelled: bool
+    asked: Wanted, *, task: Task, source: bool, labelled: bool, sources: int | None = None
 ) -> tuple[list[Route], list[str]]:
     """The routes that a call asks for, and notes on those that `all` leaves out.
 
@@ -148,8 +190,10 @@ def method_routes(
     left_out: list[str] = []
     spaces = Spaces()
     for name, method in asked.methods:
-        reason = why_not(type(method), task=task, source=source, labelled=labelled)
-        if reason is None:
+        reason = why_not(method, task=task, source=source, labelled=labelled, sources=sources)
+        if reason is None and isinstance(method, MultiSource):
+            routes.append(SeveralSources(name, method))
+        elif reason is None:
             routes.append(MethodRoute(name, method, spaces))
         elif asked.everything:
             left_out.append(f"Method {name} is left out: {reason}.")
@@ -176,7 +220,7 @@ class Spaces:
 
 
 class MethodRoute(Route):
-    """A method of `isthmus.adapt`, then the head that all routes share.
+    """A method of `isthmus.adapt`, then the head that all routes share; or a trained network.
 
     Both domains are seen in one space (`isthmus.fit.adapted`). Labelled target rows, where there
     are some, are pooled in with the weight that they have in the route `pooled`.
@@ -200,7 +244,7 @@ class MethodRoute(Route):
     def refuses(self, domains: Domains) -> str | None:
         """Labelled target rows are welcome, but few methods need them."""
         return why_not(
-            type(self.method),
+            self.method,
             source=domains.source is not None,
             labelled=domains.target is not None,
         )
@@ -246,13 +290,19 @@ def shown(name: str) -> str:
 
 def _one(item: Any, seed: int) -> tuple[str, Any]:
     if isinstance(item, str):
-        kind = find(item)
-        return shown(kind.__module__.rpartition(".")[2]), _seeded(kind(), seed)
+        found = find(item)
+        if isinstance(found, AlignedMLP):
+            name = next(key for key, one in deep().items() if one.method == found.method)
+            return shown(name), _seeded(found, seed)
+        return shown(found.__module__.rpartition(".")[2]), _seeded(found(), seed)
+    if isinstance(item, AlignedMLP) and item.method is not None:
+        module = item.method.replace("-", "_")
+        return shown(next(k for k, one in deep().items() if one.method == module)), item
     for key, kind in discover().items():
         if type(item) is kind:
             return shown(key), item
     raise UsageError(
-        f"{type(item).__name__} is no method of isthmus.adapt",
+        f"{type(item).__name__} is no method of isthmus.adapt or isthmus.align",
         why="a run saves its model without pickle, which works for the methods of this package",
         remedy="Use DomainAdaptedClassifier(adapter, estimator) for others",
     )
