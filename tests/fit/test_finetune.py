@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from isthmus.align.base import Procedure  # noqa: E402
 from isthmus.align.dann import DANN  # noqa: E402
 from isthmus.data.domains import stack_domains  # noqa: E402
-from isthmus.errors import UsageError  # noqa: E402
+from isthmus.errors import DataError, UsageError  # noqa: E402
 from isthmus.fit.finetune import FineTunedClassifier  # noqa: E402
 
 
@@ -142,3 +142,56 @@ def test_images_and_a_network_of_ones_own():
     assert (made.fit(X, y).predict(X) == y).mean() > 0.95
     with pytest.raises(UsageError, match="no usual network"):
         FineTunedClassifier().fit(X, y)
+
+
+def test_three_steps_see_the_target_last_and_say_what_the_source_was_worth(tmp_path):
+    Xs, ys, Xt, yt = shifted()
+    known = np.arange(40)
+    X, y, domain, marked = stack_domains(
+        Xs, ys, Xt, np.where(np.isin(np.arange(len(Xt)), known), yt, None)
+    )
+    model = FineTunedClassifier(stages="three-step", hidden=(16,), epochs=4, lr=0.01)
+    model.fit(X, y, sample_domain=domain, target_labeled=marked)
+    assert [line["stage"] for line in model.log_] == ["source"] * 4 + ["target"] * 4
+    alone = FineTunedClassifier(hidden=(16,), epochs=4, lr=0.01).fit(Xs, ys)
+    # the scale of the columns is that of all rows there, so the two are near but not equal
+    assert model.between_["rows"] == 40
+    assert abs(model.between_["accuracy"] - (alone.predict(Xt[known]) == yt[known]).mean()) < 0.1
+    twice = []
+    for _ in range(2):  # the second time both stages are read back
+        again = clone(model).set_params(folder=tmp_path / "run")
+        again.fit(X, y, sample_domain=domain, target_labeled=marked)
+        assert again.between_ == model.between_
+        twice.append(again.predict_proba(Xt))
+    np.testing.assert_array_equal(twice[0], twice[1])
+    np.testing.assert_array_equal(twice[0], model.predict_proba(Xt))
+    with pytest.raises(UsageError, match="labelled target rows"):
+        model.fit(X, y, sample_domain=domain)
+    with pytest.raises(UsageError, match="joint or three-step"):
+        FineTunedClassifier(stages="two").fit(Xs, ys)
+
+
+def test_validation_rows_are_watched_and_not_trained_on():
+    Xs, ys, Xt, yt = shifted()
+    plain = FineTunedClassifier(hidden=(16,), epochs=3).fit(Xs, ys)
+    watched = FineTunedClassifier(hidden=(16,), epochs=3).fit(Xs, ys, validation=(Xt, yt))
+    np.testing.assert_array_equal(plain.predict_proba(Xt), watched.predict_proba(Xt))
+    assert "held_out" not in plain.log_[-1] if plain.log_ else True
+    last = watched.log_[-1]
+    assert last["held_out"] == pytest.approx((watched.predict(Xt) == yt).mean())
+    right = watched.predict_proba(Xt)[np.arange(len(yt)), (yt == "yes").astype(int)]
+    assert last["held_out_loss"] == pytest.approx(-np.log(right).mean(), rel=1e-4)
+    with pytest.raises(DataError, match="maybe"):
+        FineTunedClassifier(epochs=1).fit(Xs, ys, validation=(Xt[:1], ["maybe"]))
+
+
+def test_labelled_target_rows_alone_take_the_place_of_a_source():
+    _, _, Xt, yt = shifted()
+    marked = np.arange(len(Xt)) < 60
+    given = np.where(marked, yt, "")
+    model = FineTunedClassifier(hidden=(16,), epochs=5).fit(
+        Xt, given, sample_domain=np.full(len(Xt), -1), target_labeled=marked
+    )
+    alone = FineTunedClassifier(hidden=(16,), epochs=5).fit(Xt[marked], yt[marked])
+    assert model.classes_.tolist() == ["no", "yes"]
+    assert (model.predict(Xt) == alone.predict(Xt)).mean() > 0.9

@@ -1,16 +1,21 @@
-"""`isthmus finetune`: real rows through the command, its files, and the same call again."""
+"""`isthmus finetune`: real rows through the command, its files, the same call again, and the
+folder as a model that is loaded, checked, scored and reported."""
 
 from __future__ import annotations
 
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from isthmus import iofs
+import isthmus
 from isthmus.cli.finetune import command
+from isthmus.data.checks import FindingError
 from isthmus.errors import UsageError
+from isthmus.report import write_report
+from isthmus.run.finetune import finetune
 
 pytest.importorskip("torch")
 
@@ -29,22 +34,65 @@ def heart(real_data, out, *more):
     )  # fmt: skip
 
 
+def same_again(folder, data, **reading):
+    """Predictions of the loaded model and of the run, to the last digit that is kept."""
+    before = pd.read_csv(folder / "predictions.csv", dtype={"id": str, "prediction": str})
+    model = isthmus.load(folder)
+    found = model.predict(data, **reading).set_index("id").loc[before["id"]]
+    assert found["prediction"].tolist() == before["prediction"].tolist()
+    np.testing.assert_array_equal(found["confidence"].round(6), before["confidence"])
+    return model
+
+
 @pytest.mark.data
 def test_a_hospital_table_with_an_alignment_method(real_data, tmp_path):
     words = heart(real_data, tmp_path / "run", "--method", "dann")
     found = json.loads(call(*words))
     assert found["score"]["accuracy"]["value"] > 0.7  # majority class: 0.64
+    assert found["proof"]["kind"] == "sealed" and found["proof"]["openings"] == 1
+    assert {"majority", "no transfer"} <= set(found["proof"]["gains"])
     assert len(found["log"]) == 8
     assert {"task", "dann", "dann_domain_accuracy"} <= set(found["log"][0]["losses"])
     assert 0 <= found["log"][-1]["target_confidence"] <= 1
     folder = tmp_path / "run"
-    for name in ("results.json", "predictions.csv", "metrics.jsonl", "network/network.json"):
+    for name in ("results.json", "predictions.csv", "metrics.jsonl", "manifest.json"):
         assert (folder / name).exists(), name
-    weights = iofs.read_tensors(folder / "network" / "network.safetensors")
-    assert np.isfinite(weights["head.weight"]).all()
     assert json.loads(call(*words)) == found  # the same call again: read back, the same numbers
     with pytest.raises(UsageError, match="another call"):
         call(*heart(real_data, folder, "--method", "mcc"))
+
+    table = pd.read_csv(real_data / "heart" / "heart.csv")
+    model = same_again(folder, str(real_data / "heart" / "heart.csv"))
+    assert model.verify()["ok"]
+    here = tmp_path / "hungarian.csv"
+    table[table["hospital"] == "hungarian"].to_csv(here, index=False)
+    scored = model.evaluate(str(here))
+    assert scored["accuracy"].value == found["score"]["accuracy"]["value"]
+    strange = table[table["hospital"] == "hungarian"].assign(chol=lambda t: t["chol"] / 38.67)
+    broken = model.predict(strange.drop(columns=["num"])).attrs["findings"]
+    assert any("'chol'" in finding["title"] for finding in broken)  # mmol/l is another unit
+
+    page = write_report(folder)
+    html = page.file.read_text(encoding="utf-8")
+    assert {"training", "answers", "routes", "calibration"} <= set(page.sections)
+    assert 'aria-label="metrics: adapted: dann loss, task loss"' in html
+    assert "isthmus finetune" in html and "--method dann" in html
+
+
+def test_checks_stop_a_run_and_warnings_travel(tmp_path):
+    """A test set that is the source once more is an error of the checks."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(160, 4)).round(4), columns=list("abcd"))
+    frame["label"] = np.where(frame["a"] + 0.3 * frame["b"] > 0, "yes", "no")
+    source, target = frame[:80], frame[80:].drop(columns="label")
+    common = {"test": source, "label": "label", "epochs": 2, "say": lambda text: None}
+    with pytest.raises(FindingError, match="ISX003"):
+        finetune(source, target, **common, out=tmp_path / "run")
+    assert not (tmp_path / "run" / "results.json").exists()
+    done = finetune(source, target, **common, allow="ISX001,ISX003")
+    over = [f for f in done.results["findings"] if f["code"] == "ISX003"]
+    assert over and all(f["overridden"] for f in over)
+    assert "Overridden ISX003" in done.text()
 
 
 @pytest.mark.data
@@ -65,7 +113,13 @@ def test_the_network_itself_on_a_few_photos(real_data, tmp_path):
         "--batch-size", "4", "--augment", "light", "--out", tmp_path / "run",
     )  # fmt: skip
     assert "accuracy on the target" in said and "lp-ft" in said
+    assert "ISX017" in said  # weights drawn at random: a warning that travels
     assert (tmp_path / "run" / "checkpoints" / "labelled" / "checkpoint.json").exists()
+    model = same_again(tmp_path / "run", str(target))
+    assert model.backbone.name == "timm:test_efficientnet (fine-tuned)"
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["backbone"]["state"]["kind"] == "trained"
+    assert model.verify()["replayed"] > 0
 
 
 @pytest.mark.data

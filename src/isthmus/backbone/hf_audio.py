@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +40,9 @@ def receptive_field(kernels: list[int], strides: list[int]) -> int:
 class HFAudioBackbone:
     """Recordings -> features; made by `isthmus.backbone.load_backbone`.
 
+    `open_module` gives the torch network itself; ``compiled(build, fingerprint)`` what such a
+    network computes.
+
     Attributes
     ----------
     truncated : int
@@ -55,6 +58,8 @@ class HFAudioBackbone:
     open_network: Callable[[], Callable[[Array], Array]]
     batch_size: int = 1
     modality: Modality = "audio"
+    open_module: Callable[[], Any] | None = field(default=None, repr=False)
+    compiled: Callable[..., Callable[[Array], Array]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -150,24 +155,29 @@ def audio_backbone(
         precision=precision(resolved),
     )
 
-    def open_network() -> Callable[[Array], Array]:
-        def build() -> Any:
-            from isthmus.backbone import hf_modules
+    def build() -> Any:
+        from isthmus.backbone import hf_modules
 
-            attention = "eager" if resolved == "cpu" else "sdpa"
-            model = hf_modules.load_model(folder, random=random, attention=attention)
-            return hf_modules.AudioEncoder(model, layer=layer, pooling=recipe["pooling"])
+        attention = "eager" if resolved == "cpu" else "sdpa"
+        model = hf_modules.load_model(folder, random=random, attention=attention)
+        return hf_modules.AudioEncoder(model, layer=layer, pooling=recipe["pooling"])
 
+    def compiled(
+        module: Callable[[], Any], key: str, length: int | None = None
+    ) -> Callable[[Array], Array]:
         noise = np.random.default_rng(0)
+        if length is not None:
+            fixed = noise.standard_normal((2, length)).astype(np.float32)
+            return compile_module(module, fixed, fingerprint=key, device=resolved, rows=1)
         shortest = max(int(recipe["shortest"]), rate // 4)
         first, *checks = (
             noise.standard_normal((1, n)).astype(np.float32)
             for n in (rate, shortest, 2 * rate + 123)
         )
         return compile_module(
-            build,
+            module,
             first,
-            fingerprint=mark,
+            fingerprint=key,
             device=resolved,
             dynamic={1: "samples"},
             checks=checks,
@@ -180,5 +190,7 @@ def audio_backbone(
         fingerprint=mark,
         reference=reference,
         licence=folder.licence,
-        open_network=open_network,
+        open_network=lambda: compiled(build, mark),
+        open_module=build,
+        compiled=compiled,
     )

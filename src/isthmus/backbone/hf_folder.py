@@ -19,6 +19,18 @@ from isthmus.errors import BackboneError, IsthmusError
 log = logging.getLogger(__name__)
 
 MAX_JSON = 64 << 20
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
 _REPO = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 

@@ -19,8 +19,10 @@ LEAVES = {
     "keras": "keras",
     "onnx": "onnx",
     "wakeword": "wakeword",
+    "logmel": "logmel",
     "tabular": "tabular",
     "identity": "identity",
+    "pixels": "pixels",
 }
 DEFAULTS: dict[str, str] = {
     "image": "timm:tf_efficientnet_lite0",

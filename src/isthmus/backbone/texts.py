@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,12 @@ class Tokenizer:
                 "the tokenizer cannot be read", where=str(path), why=str(error)[:200]
             ) from None
 
+    @property
+    def mask_id(self) -> int | None:
+        """Id of the mask token; None where the tokenizer has none."""
+        known = (self._tokenizer.token_to_id(token) for token in ("[MASK]", "<mask>"))
+        return next((found for found in known if found is not None), None)
+
     def to_json(self) -> str:
         """The content of ``tokenizer.json``, for use elsewhere."""
         return str(self._tokenizer.to_str())
@@ -154,7 +160,8 @@ class TextBackbone:
     """Texts -> features.
 
     Made by `isthmus.backbone.load_backbone`; the tokenizer and the network are opened when they
-    are first needed, so a run whose features are all stored opens neither.
+    are first needed, so a run whose features are all stored opens neither. `open_module` gives the
+    torch network itself; ``compiled(build, fingerprint)`` what such a network computes.
 
     Attributes
     ----------
@@ -174,6 +181,8 @@ class TextBackbone:
     open_tokenizer: Callable[[], Tokenizer]
     open_network: Callable[[], Callable[[Array], Array]]
     modality: Modality = "text"
+    open_module: Callable[[], Any] | None = field(default=None, repr=False)
+    compiled: Callable[..., Callable[[Array], Array]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()

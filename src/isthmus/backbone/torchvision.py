@@ -2,7 +2,8 @@
 
 Features are what the last linear layer sees. VGG, AlexNet and SqueezeNet give their convolutional
 part averaged over the picture (512 numbers for VGG16): the usual choice for a small data set, and
-it leaves 124 million classifier weights out. ``--pooling flatten`` gives all 25,088 of VGG16,
+it leaves 124 million classifier weights out. ``--pooling flatten`` gives all 25,088 of VGG16, at
+every size of the picture; with ``--layer features`` as many as the picture's size makes.
 ``--layer classifier.3`` its second hidden layer.
 """
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CONVOLUTIONAL = ("vgg", "alexnet", "squeezenet")
+_HEAVY = ("vgg", "alexnet")  # whose classifier outweighs everything before it
 _AUXILIARY = ("AuxLogits", "aux1", "aux2")  # extra classifiers that only training uses
 _SWAG = "cc-by-nc-4.0"  # the licence text behind torchvision's link to facebookresearch/SWAG
 
@@ -79,8 +81,10 @@ def load(
         recipe = recipes.with_size(recipe, size)
     side = recipes.output_size(recipe)[0]
 
+    whole = not architecture.startswith(_HEAVY) or (layer or "").startswith("classifier")
+
     def bare() -> Any:
-        return _create(architecture, side)
+        return _create(architecture, side) if whole else _convolutions(architecture)
 
     def build() -> nn.Module:
         model = bare()
@@ -173,7 +177,9 @@ def _choose(
             where=f"torchvision:{architecture}",
             why=f"looked for {', '.join(m.url.rpartition('/')[2] for m in wanted)} in torch's "
             "cache folder (hub/checkpoints)",
-            remedy="Put the file there, or give it: --weights FILE",
+            remedy="Put the file there, or give it: --weights FILE. Without it: the network "
+            "timm:tf_efficientnet_lite0 is installed with its weights; --weights random starts "
+            "from nothing",
         )
     file = Path(weights).resolve()
     if not file.is_file():
@@ -210,6 +216,26 @@ def _create(architecture: str, side: int) -> Any:
     return seeded(lambda: models.get_model(architecture, weights=None, **options))
 
 
+def _convolutions(architecture: str) -> Any:
+    """The bare model without its classifier, whose 124 million weights are never even drawn."""
+    import torch
+    from torchvision import models
+
+    from isthmus.backbone.networks import seeded
+
+    def build() -> Any:
+        with torch.device("meta"):
+            model = models.get_model(architecture, weights=None)
+        model.classifier = torch.nn.Identity()
+        model.to_empty(device="cpu")
+        for part in model.modules():  # in the order in which the model itself draws them
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+        return model
+
+    return seeded(build)
+
+
 def _head(architecture: str, model: Any) -> str:
     """Name of the classifier: the last linear layer, or the whole block of VGG-like models."""
     import torch
@@ -232,6 +258,8 @@ def _features(architecture: str, model: Any, layer: str | None, pooling: str | N
         if hasattr(model, auxiliary):
             setattr(model, auxiliary, None)
             model.aux_logits = False
+    if layer == "features" and architecture.startswith(_CONVOLUTIONAL):
+        return Pooled(model.features, pooling)  # the classifier would run, and train, for nothing
     if layer is not None:
         maps_last = architecture.startswith("swin") and layer.startswith("features")
         tokens = 1 if architecture.startswith("vit_") else 0

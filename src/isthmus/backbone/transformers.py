@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus.backbone import minilm
-from isthmus.backbone.hf_folder import ModelFolder, find, fingerprint, width
+from isthmus.backbone.hf_folder import (
+    TOKENIZER_FILES,
+    ModelFolder,
+    find,
+    fingerprint,
+    width,
+)
 from isthmus.backbone.image import reference as make_reference
 from isthmus.backbone.texts import TextBackbone, Tokenizer, bucket, example
 from isthmus.backbone.weights import RANDOM, require_license
@@ -22,6 +28,7 @@ from isthmus.types import Array
 
 if TYPE_CHECKING:
     from isthmus.backbone.base import Backbone
+    from isthmus.backbone.prebuilt import Prebuilt
 
 log = logging.getLogger(__name__)
 
@@ -31,18 +38,6 @@ LONGEST = 512  # tokens, unless the model's own limit is lower or --size says ot
 # Four texts at a time in each of the threads cost least on two cores (MiniLM, 8 to 64 tokens: a
 # third less than all threads on one batch of 16); a batch of equal lengths fills sooner if small.
 BATCH, BATCH_GPU, ROWS = 16, 64, 4
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.model",
-)
 # Their position table starts behind the padding id.
 _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "data2vec-text")
 _PROBES = ("Ärger im 2nd café: naïve?", "UPPER lower 123,45 $ -- «x»", "你好, мир! 😀 e\u0301")
@@ -155,7 +150,7 @@ def _kind(folder: ModelFolder, processor: dict[str, Any]) -> str:
         return "audio"
     if "image_mean" in processor or "ImageProcessor" in named:
         return "image"
-    if any((folder.path / file).is_file() for file in _TOKENIZER_FILES):
+    if any((folder.path / file).is_file() for file in TOKENIZER_FILES):
         return "text"
     why = f"its feature extractor is {named}" if processor else "no tokenizer, no preprocessor"
     raise BackboneError(
@@ -207,9 +202,7 @@ def _text(
         digests = [minilm.WEIGHTS, minilm.CONFIG]
     else:
         digests = weights_digest(folder, random=random)
-    tokenizer = (
-        {"tokenizer.json": minilm.TOKENIZER} if pinned else folder.digests(*_TOKENIZER_FILES)
-    )
+    tokenizer = {"tokenizer.json": minilm.TOKENIZER} if pinned else folder.digests(*TOKENIZER_FILES)
     batch_size = BATCH if resolved == "cpu" else BATCH_GPU
     mark = fingerprint(
         code=CODE,
@@ -226,19 +219,21 @@ def _text(
             minilm.checked(folder, "tokenizer.json", minilm.TOKENIZER)
         return _tokenizer(folder, recipe)
 
-    def open_network() -> Callable[[Array], Array]:
-        def build() -> Any:
-            from isthmus.backbone import hf_modules
+    def build() -> Any:
+        from isthmus.backbone import hf_modules
 
-            if own:
-                minilm.checked(folder, "model.safetensors", minilm.WEIGHTS)
-            _check_tokenizer(folder, recipe)
-            attention = "eager" if resolved == "cpu" else "sdpa"
-            model = hf_modules.load_model(folder, random=random, attention=attention)
-            return hf_modules.TextEncoder(
-                model, layer=layer, pooling=recipe["pooling"], l2=recipe["l2"]
-            )
+        if own:
+            minilm.checked(folder, "model.safetensors", minilm.WEIGHTS)
+        _check_tokenizer(folder, recipe)
+        attention = "eager" if resolved == "cpu" else "sdpa"
+        model = hf_modules.load_model(folder, random=random, attention=attention)
+        return hf_modules.TextEncoder(
+            model, layer=layer, pooling=recipe["pooling"], l2=recipe["l2"]
+        )
 
+    def compiled(
+        module: Callable[[], Any], key: str, prebuilt: Prebuilt | None = None
+    ) -> Callable[[Array], Array]:
         vocabulary = width(config, "vocab_size")
         first, *checks = (
             example(
@@ -247,14 +242,14 @@ def _text(
             for n in (32, 8, 128)
         )
         return compile_module(
-            build,
+            module,
             first,
-            fingerprint=mark,
+            fingerprint=key,
             device=resolved,
             rows=ROWS,
             dynamic={2: "length"},
             checks=checks,
-            prebuilt=minilm.prebuilt(folder) if whole else None,
+            prebuilt=prebuilt,
         )
 
     return TextBackbone(
@@ -266,7 +261,9 @@ def _text(
         reference=reference,
         licence=folder.licence,
         open_tokenizer=open_tokenizer,
-        open_network=open_network,
+        open_network=lambda: compiled(build, mark, minilm.prebuilt(folder) if whole else None),
+        open_module=build,
+        compiled=compiled,
     )
 
 

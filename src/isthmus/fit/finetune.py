@@ -12,18 +12,15 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from isthmus.data.domains import source_domains, split_domains
-from isthmus.errors import UsageError, need
+from isthmus.errors import DataError, UsageError, need
 from isthmus.types import Array
-
-_AS_GIVEN: dict[str, Any] = {"allow_nd": True, "dtype": [np.float32, np.uint8]}
-HELD_OUT = 0.2  # share of the labelled target rows that early stopping watches
 
 
 class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     """A network trained on the source, aligned with the target if asked.
 
-    Rows are feature vectors (n, d) or images (n, h, w, c) or (n, 28, 28); rows at predict time
-    are target rows.
+    Rows are feature vectors (n, d), images (n, h, w, c) or (n, 28, 28), or texts as token ids and
+    their mask (n, 2, L) in int64; rows at predict time are target rows.
 
     Parameters
     ----------
@@ -57,10 +54,17 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     patience : int, optional
         Early stopping on a fifth of the labelled target rows (with fewer than ten of them, or
         without a target, on a fifth of the source rows).
+    stages : {"joint", "three-step"}, default="joint"
+        ``joint``: source rows and labelled target rows train together. ``three-step``: train on
+        the source, see what it is worth on the labelled target rows, then go on with those rows
+        alone at a tenth of the rate; see `isthmus.fit.deep.stages.three_steps`.
     augment, mix : callable, optional
         See `isthmus.fit.deep.rows.Rows` and `isthmus.fit.deep.mixing`.
     settings : dict, optional
         More of `isthmus.fit.deep.settings.Settings`.
+    evidence : callable, optional
+        ``evidence(P) -> float or None`` of the probabilities of all unlabelled target rows, label
+        free: the weights of the epoch with the most are kept. Default: the last ones.
     diagnose : bool, default=False
         Figures of each epoch in `log_`; see `isthmus.fit.deep.diagnostics`.
     folder : path-like, optional
@@ -73,6 +77,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     classes_ : ndarray
     log_ : list of dict
         One entry an epoch.
+    between_ : dict
+        With three steps: ``accuracy`` of the source's network on the labelled target rows.
     """
 
     def __init__(
@@ -93,9 +99,11 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         schedule: str = "cosine",
         label_smoothing: float = 0.0,
         patience: int | None = None,
+        stages: str = "joint",
         augment: Callable[[Any], Any] | None = None,
         mix: Any = None,
         settings: dict[str, Any] | None = None,
+        evidence: Callable[[Array], float | None] | None = None,
         diagnose: bool = False,
         folder: Any = None,
         random_state: int = 0,
@@ -105,12 +113,19 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.hidden, self.dropout = hidden, dropout
         self.epochs, self.batch_size, self.lr = epochs, batch_size, lr
         self.weight_decay, self.optimizer, self.schedule = weight_decay, optimizer, schedule
-        self.label_smoothing, self.patience = label_smoothing, patience
+        self.label_smoothing, self.patience, self.stages = label_smoothing, patience, stages
         self.augment, self.mix, self.settings = augment, mix, settings
+        self.evidence = evidence
         self.diagnose, self.folder, self.random_state = diagnose, folder, random_state
 
     def fit(
-        self, X: Any, y: Any, *, sample_domain: Any = None, target_labeled: Any = None
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_domain: Any = None,
+        target_labeled: Any = None,
+        validation: tuple[Any, Any] | None = None,
     ) -> FineTunedClassifier:
         """Train.
 
@@ -122,17 +137,21 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             Read on source rows, and on target rows where `target_labeled` is True.
         sample_domain : array of shape (n,), int, optional
             Source rows >= 0 (several numbers: several sources), target rows < 0. None: all are
-            source rows, which is refused where a method needs a target.
+            source rows, which is refused where a method needs a target. Without source rows the
+            labelled target rows take their place.
         target_labeled : array of shape (n,), bool, optional
+        validation : (array, array), optional
+            Rows and labels that are watched each epoch and not trained on. With `patience` they
+            decide when to stop; otherwise they only appear in `log_`.
 
         Raises
         ------
         UsageError, DataError
         """
         need("torch", extra="deep")
+        from isthmus.fit.deep.held_out import hold_out
         from isthmus.fit.deep.lora import merge_lora
         from isthmus.fit.deep.rows import Rows
-        from isthmus.fit.deep.stages import adapt
         from isthmus.fit.deep.strategy import make_strategy
 
         X, y = self._checked_pair(X, y)
@@ -146,6 +165,10 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
                     why="without it there are no target rows to adapt to",
                     remedy="Build the arrays with stack_domains(Xs, ys, Xt)",
                 )
+        elif known_only(sample_domain, target_labeled):
+            marked = np.asarray(target_labeled, dtype=bool)
+            Xs, ys = X[marked], y[marked]
+            Xt = X[~marked] if not marked.all() else X
         else:
             parts = split_domains(X, y, sample_domain, target_labeled=target_labeled)
             Xs, ys, Xt = parts.Xs, parts.ys, parts.Xt
@@ -154,23 +177,22 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
                 labelled = (parts.Xt[parts.labeled], parts.yt)
         every = ys if labelled is None else np.concatenate([ys, labelled[1]])
         self.classes_ = np.unique(every)
-        source = Rows(Xs, self._codes(ys), domains, transform=self.augment)
+        source: Any = Rows(Xs, self._codes(ys), domains, transform=self.augment)
         known = None
         if labelled is not None:
             known = Rows(labelled[0], self._codes(labelled[1]), transform=self.augment)
         target = None if Xt is None else Rows(Xt, transform=self.augment)
-        source, known, held_out = self._held_out(source, known)
+        held_out = None if validation is None else self._validation(*validation)
+        if held_out is None and self.patience is not None:
+            source, known, held_out = hold_out(source, known, seed=self.random_state)
         self.network_ = self._network(X, len(self.classes_))
         plan = self.strategy
         if isinstance(plan, str):
             plan = None if plan == "full" else make_strategy(plan)
-        done = adapt(
-            self.network_,
-            self._method(),
-            source=source,
-            target=target,
-            labelled=known,
-            settings=self._settings(len(source)),
+        done = self._trained(
+            source,
+            target,
+            known,
             plan=plan,
             watch=self._watch(source, target, held_out),
             folder=self.folder,
@@ -182,6 +204,49 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.log_ = done.lines
         self.n_iter_ = sum(stage.steps for stage in done.stages.values())
         return self
+
+    def _trained(self, source: Any, target: Any, known: Any, **options: Any) -> Any:
+        """All stages, one after the other."""
+        from isthmus.fit.deep.diagnostics import predict, score
+        from isthmus.fit.deep.stages import adapt, three_steps
+
+        settings, self.between_ = self._settings(len(source)), {}
+        if self.stages == "joint":
+            return adapt(
+                self.network_,
+                self._method(),
+                source=source,
+                target=target,
+                labelled=known,
+                settings=settings,
+                **options,
+            )
+        if self.stages != "three-step":
+            raise UsageError(f"stages={self.stages!r}", remedy="Use joint or three-step")
+        if known is None or self.method is not None:
+            raise UsageError(
+                "three steps need a source, labelled target rows and no adaptation method",
+                why="the third step is trained on the labelled target rows",
+                remedy="Label some target rows, or use stages='joint'",
+            )
+
+        def worth(network: Any) -> dict[str, float]:
+            logits, _ = predict(network, known, device=settings.place)
+            return {"accuracy": score(logits, known.labels, "classification"), "rows": len(known)}
+
+        done, between = three_steps(
+            self.network_,
+            source=source,
+            labelled=known,
+            settings=settings,
+            target_settings=replace(
+                settings, lr=settings.lr / 10, batch_size=min(settings.batch_size, len(known))
+            ),
+            score=worth,
+            **options,
+        )
+        self.between_ = dict(between)
+        return done
 
     def predict_proba(self, X: Any) -> Array:
         """(n, k) probabilities, columns as `classes_`."""
@@ -206,13 +271,13 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
 
     def _checked(self, X: Any) -> Array:
         """An array of float32 (uint8 stays), finite, of the width that was fitted."""
-        checked: Array = validate_data(self, X, reset=False, **_AS_GIVEN)
+        checked: Array = validate_data(self, X, reset=False, **_as_given(X))
         return checked
 
     def _checked_pair(self, X: Any, y: Any) -> tuple[Array, Array]:
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
-        X, y = validate_data(self, X, y, **_AS_GIVEN)
+        X, y = validate_data(self, X, y, **_as_given(X))
         check_classification_targets(y)
         return X, y
 
@@ -230,6 +295,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             optimizer=self.optimizer,
             schedule=self.schedule,
             patience=self.patience,
+            keep="last" if self.evidence is None else "evidence",
             seed=self.random_state,
         )
         return replace(made, **(self.settings or {}))
@@ -279,37 +345,47 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             remedy="Give one: network='timm:resnet18', or a callable that builds it",
         )
 
-    def _held_out(self, source: Any, known: Any) -> tuple[Any, Any, Any]:
-        """Rows for early stopping leave the training: of the target where it has enough."""
-        if self.patience is None:
-            return source, known, None
-        from sklearn.model_selection import train_test_split
+    def _validation(self, X: Any, y: Any) -> Any:
+        from isthmus.fit.deep.rows import Rows
 
-        of_target = known is not None and len(known) >= 10
-        rows = known if of_target else source
-        counts = np.bincount(rows.labels)
-        apart = rows.labels if counts[counts > 0].min() >= 2 else None
-        size = max(int(HELD_OUT * len(rows)), int((counts > 0).sum()) if apart is not None else 1)
-        train, held = train_test_split(
-            np.arange(len(rows)), test_size=size, stratify=apart, random_state=self.random_state
-        )
-        held_out, rest = rows.take(np.sort(held)), rows.take(np.sort(train))
-        return (source, rest, held_out) if of_target else (rest, known, held_out)
+        y = np.asarray(y)
+        strange = sorted(set(y.tolist()) - set(self.classes_.tolist()))
+        if strange:
+            raise DataError(
+                f"the validation rows have classes that no training row has: {strange[:5]}",
+                remedy="Leave those rows out, or train on some of them",
+            )
+        return Rows(self._checked(X), self._codes(y))
 
     def _watch(self, source: Any, target: Any, held_out: Any) -> Any:
-        if not self.diagnose and held_out is None:
+        if not self.diagnose and held_out is None and self.evidence is None:
             return None
         from isthmus.fit.deep.diagnostics import Diagnostics
 
-        names = tuple(str(name) for name in self.classes_)
-        if not self.diagnose:
-            source = target = None
-        place = self._settings(1).place
         return Diagnostics(
-            source, target, held_out=held_out, classes=names, device=place, seed=self.random_state
+            source if self.diagnose else None,
+            target if self.diagnose or self.evidence is not None else None,
+            held_out=held_out,
+            evidence=self.evidence,
+            classes=tuple(str(name) for name in self.classes_),
+            device=self._settings(1).place,
+            seed=self.random_state,
         )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.non_deterministic = False
         return tags
+
+
+def known_only(sample_domain: Any, target_labeled: Any) -> bool:
+    """Whether all labelled rows are target rows: they take the place of a source."""
+    if target_labeled is None or not np.any(target_labeled):
+        return False
+    return bool((np.asarray(sample_domain) < 0).all())
+
+
+def _as_given(X: Any) -> dict[str, Any]:
+    """How rows are checked: float32, but pixels stay uint8 and token ids int64."""
+    tokens = getattr(X, "ndim", 0) == 3 and getattr(X, "dtype", None) == np.int64
+    return {"allow_nd": True, "dtype": np.int64 if tokens else [np.float32, np.uint8]}

@@ -3,68 +3,44 @@
 from __future__ import annotations
 
 import logging
+import time as clock
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from isthmus import iofs
-from isthmus.data.samples import Problem, Samples
-from isthmus.errors import DataError, IsthmusError, UsageError
-from isthmus.run.case import Case, pose
-from isthmus.run.record import RUN, call_digest, claim_folder, mark_running
-from isthmus.types import Array
+from isthmus.backbone import Store, load_backbone
+from isthmus.backbone.weights import RANDOM
+from isthmus.data.checks import allowed_codes, overruled, stop_on_errors
+from isthmus.errors import UsageError
+from isthmus.report.displays.training import save_plot
+from isthmus.run import from_scratch, saved_start
+from isthmus.run.case import MAX_BAD, posed
+from isthmus.run.evidence import write_evidence
+from isthmus.run.extract import extract
+from isthmus.run.fine_tuned import FineTuned, asked
+from isthmus.run.network_evidence import neighbor_evidence
+from isthmus.run.network_rows import feature_rows, raw_rows
+from isthmus.run.network_served import chosen, proof_of, served_backbone, served_model
+from isthmus.run.preflight import preflight
+from isthmus.run.recipes import takes_recipe
+from isthmus.run.record import Result, call_digest, claim_folder, clear_other, mark_running
+from isthmus.run.standings import model_factory
+from isthmus.run.validation import apart, labelled_rows
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 
-RESULTS, PREDICTIONS, METRICS, NETWORK = (
-    "results.json", "predictions.csv", "metrics.jsonl", "network",
-)  # fmt: skip
-MAX_PIXELS = 4 << 30  # bytes of decoded images that are held in memory
+METRICS, CHECKPOINTS, PLOT = "metrics.jsonl", "checkpoints", "training.png"
+TRAINABLE = ("image", "text", "audio")
+FROM_NOTHING = {"audio": "logmel:cnn"}  # what --on network trains where no backbone is named
+RANDOM_WEIGHTS = "ISX017"
+ELSEWHERE = ("overwrite", "say", "progress", "out", "workers")  # do not change what a run finds
 
 
-@dataclass(frozen=True)
-class FineTuned:
-    """What came of `finetune`.
-
-    Parameters
-    ----------
-    classifier : FineTunedClassifier
-    results : dict
-        JSON-ready.
-    ids : tuple of str
-        Of the target rows, in the order of `predicted` and `proba`.
-    """
-
-    classifier: Any
-    results: dict[str, Any]
-    ids: tuple[str, ...]
-    predicted: Array
-    proba: Array
-
-    def text(self) -> str:
-        """What the command prints."""
-        r = self.results
-        lines = [
-            f"{r['method']} with {r['strategy']}, {r['epochs']} epochs on {r['trained_on']}: "
-            f"{r['rows']['source']} source rows, {r['rows']['labelled']} labelled and "
-            f"{r['rows']['target']} unlabelled target rows"
-        ]
-        accuracy = r["score"].get("accuracy")
-        if accuracy is not None:
-            low, high = 100 * accuracy["low"], 100 * accuracy["high"]
-            lines.append(
-                f"accuracy on the target: {100 * accuracy['value']:.1f} % [{low:.1f}, {high:.1f}]"
-            )
-        else:
-            lines.append("The target has no labels to score with.")
-        lines += [f"note: {note}" for note in r["notes"]]
-        return "\n".join(lines)
-
-
+@takes_recipe
 def finetune(
     source: Any = None,
     target: Any = None,
@@ -74,27 +50,36 @@ def finetune(
     test: Any = None,
     source_domain: str | None = None,
     target_domain: str | None = None,
+    recipe: str | None = None,
     backbone: Any = None,
     weights: str | None = None,
     layer: str | None = None,
     pooling: str | None = None,
+    size: int | None = None,
     allow_license: bool = False,
+    start_from: str | Path | None = None,
     on: str = "features",
     method: str | None = None,
     trade_off: float | None = None,
     strategy: str = "full",
-    hidden: tuple[int, ...] = (256,),
+    stages: str = "joint",
+    hidden: tuple[int, ...] | None = None,
+    dropout: float = 0.0,
     epochs: int = 20,
     batch_size: int = 64,
+    optimizer: str = "adamw",
     lr: float = 1e-3,
     patience: int | None = None,
+    keep: str = "last",
     augment: str = "none",
+    against_scratch: bool = False,
     device: str = "cpu",
     workers: int = 0,
     out: str | Path | None = None,
     overwrite: bool = False,
     seed: int = 0,
     max_bad: float | None = None,
+    allow: Any = None,
     no_cache: bool = False,
     say: Callable[[str], None] = logger.info,
     progress: Progress | None = None,
@@ -104,259 +89,252 @@ def finetune(
 
     Parameters
     ----------
-    source, target, target_labels, shots, test, source_domain, target_domain
-        As for `isthmus.transfer`.
-    backbone, weights, layer, pooling, allow_license
+    source, target, target_labels, shots, test, source_domain, target_domain, max_bad, allow
+        As for `isthmus.transfer`; so are the checks at the start.
+    recipe : str, optional
+        A preset of the arguments below (`isthmus.run.recipes`); what is given beside it counts.
+    backbone, weights, layer, pooling, size, allow_license
         The pretrained model.
+    start_from : path-like, optional
+        A saved dense network (``.h5``, ``.keras``, ``.safetensors``, ``.pt``) whose layers and
+        weights the small network starts from, with ``on="features"``. Of images it sees the grey
+        values (``pixels:28`` for 784 inputs) unless a backbone is named.
     on : {"features", "network"}
         ``features``: its features are computed once, a small network is trained on them.
-        ``network``: the pretrained network itself is trained (images).
+        ``network``: the pretrained network itself is trained (images, texts, recordings). For
+        recordings without a named backbone it is a small network that starts from nothing.
     method : str, optional
         ``dann``, ``mcc``, ``shot``, ...; None or ``none``: labelled rows alone.
     strategy : str
         See `isthmus.fit.deep.strategy`.
+    stages : {"joint", "three-step"}
+        See `isthmus.fit.finetune.FineTunedClassifier`.
+    hidden : tuple of int, optional
+        Dense layers before the last one; default (256,) on features, none on a network.
+    dropout : float
+        After each of them.
+    against_scratch : bool, default=False
+        Train the same network from nothing as well, on the labelled target rows alone, and
+        score both on the same rows; see `isthmus.run.from_scratch`.
+    keep : {"last", "evidence"}
+        Without `patience`: the weights of the last epoch, or those of the epoch after which near
+        target rows agree most; no label of the target is read.
     augment : str
-        A policy of `isthmus.fit.deep.augment_images.ImageAugment`, with ``on="network"``.
+        A policy of `isthmus.fit.deep.augment.make_augment`, with ``on="network"``.
     out : path-like, optional
-        Checkpoints, ``metrics.jsonl``, the network (safetensors and JSON), ``results.json``,
-        ``predictions.csv``. The same call again goes on where it was interrupted.
+        The folder becomes a saved model, for `isthmus.load`, ``isthmus predict`` and
+        ``isthmus report``; with checkpoints and ``metrics.jsonl``. The same call again goes on
+        where it was interrupted.
 
     Raises
     ------
     UsageError, DataError, BackboneError
     """
+    call = {name: value for name, value in locals().items() if name not in ELSEWHERE}
     from isthmus.align.registry import find
-    from isthmus.backbone import load_backbone
-    from isthmus.evaluate.metrics import as_json, score
     from isthmus.fit.deep.strategy import make_strategy
     from isthmus.fit.finetune import FineTunedClassifier
 
-    skipped = ("overwrite", "say", "progress", "out", "workers")
-    call = {name: value for name, value in locals().items() if name not in skipped}
+    start = clock.monotonic()
     if on not in ("features", "network"):
         raise UsageError(f"on={on!r}", remedy="Use features or network")
+    if augment != "none" and on == "features":
+        raise UsageError(
+            "features cannot be augmented", remedy="Use --on network, or leave --augment out"
+        )
+    if keep not in ("last", "evidence") or (keep == "evidence" and patience is not None):
+        raise UsageError(
+            f"keep={keep!r}" + (" with patience" if patience is not None else ""),
+            why="patience keeps the epoch that is best on held-out rows" if patience else "",
+            remedy="Use keep last or evidence, or patience alone",
+        )
     method = None if method in (None, "none") else method
     if method is not None:
         find(method)  # an unknown name is refused before anything is read
     make_strategy(strategy)
-    bad = 0.01 if max_bad is None else max_bad
+    bad, allowed = MAX_BAD if max_bad is None else max_bad, allowed_codes(allow)
     options = {name: value for name, value in reading.items() if value is not None}
     folder = claim_folder(out, call, overwrite=overwrite)
-    case = pose(
-        source,
-        target,
-        target_labels=target_labels,
-        shots=shots,
-        test=test,
-        source_domain=source_domain,
-        target_domain=target_domain,
-        seed=seed,
-        options={**options, "max_bad": bad},
-        say=say,
-    )
+    clear_other(folder, call, CHECKPOINTS)
+    case = posed(call, say=say)
     if case.task != "classification":
         raise UsageError(f"finetune trains classifiers, and this is {case.task}")
-    mark_running(folder, call)
-    known: dict[str, Any] = {"weights": weights, "layer": layer, "pooling": pooling}
-    if on == "network":
-        if case.target.modality != "image":
-            raise UsageError(
-                f"the network itself can be trained for images, not for {case.target.modality}",
-                remedy="Use --on features",
-            )
-        from isthmus.fit.deep.bodies import backbone_body
-
-        body, model = backbone_body(backbone, allow_license=allow_license, **known)
-        parts = _pixels(case, model, bad, progress)
-        network: Any = _WithHead(body)
-    else:
-        model = load_backbone(
-            backbone, modality=case.target.modality, allow_license=allow_license, **known
+    kind = case.target.modality
+    if against_scratch:
+        from_scratch.check(kind, tested=case.test is not None)
+    saved = None
+    if start_from is not None:
+        saved, backbone = saved_start.read(start_from, backbone, kind, on)
+    if on == "network" and kind not in TRAINABLE:
+        raise UsageError(
+            f"a network of {kind} rows has no pretrained body to train",
+            remedy="Use --on features",
         )
-        parts = _features(case, model, no_cache, bad, seed, progress)
-        network = None
-    X, y, sample_domain, marked = _stacked(parts)
+    bare = on == "network" and backbone is None and kind in FROM_NOTHING
+    if bare:
+        backbone, weights = FROM_NOTHING[kind], "random"
+        say(f"--- network\n{backbone}, trained from nothing: no backbone was named")
+    model: Any = load_backbone(
+        backbone,
+        modality=kind,
+        weights=weights,
+        layer=layer,
+        pooling=pooling,
+        size=size,
+        allow_license=allow_license,
+    )
+    hidden = hidden if hidden is not None else () if on == "network" else (256,)
+    network = _on(model, hidden, dropout, weights, seed) if on == "network" else None
+    mark_running(folder, call)
+    store = None if no_cache else Store()
+    look: dict[str, Any] = {"store": store, "max_bad": bad, "seed": seed}
+    found = overruled(preflight(case, model, **look), allowed)
+    if bare:
+        found = [f for f in found if f.code != RANDOM_WEIGHTS]  # said above, in plain words
+    stop_on_errors(found)
+    features = extract(case, model, **look, progress=progress)
+    found = overruled(preflight(case, model, features, known=found, **look), allowed)
+    stop_on_errors(found)
+    base, (taught, watched) = model, apart(features)
+    rows = feature_rows(taught) if network is None else raw_rows(taught, model, progress)
     classifier = FineTunedClassifier(
-        network,
+        network
+        if saved is None
+        else saved_start.builder(saved, rows.X.shape[1], dropout=dropout, seed=seed, say=say),
         method=method,
         trade_off=trade_off,
         strategy=strategy,
+        stages=stages,
         hidden=hidden,
+        dropout=dropout,
         epochs=epochs,
         batch_size=batch_size,
+        optimizer=optimizer,
         lr=lr,
         patience=patience,
-        augment=_augment(augment) if on == "network" else None,
+        augment=None if network is None else _augment(augment, model),
         settings={"workers": workers, "device": device},
+        evidence=None if keep == "last" else neighbor_evidence(taught, seed=seed),
         diagnose=True,
-        folder=None if folder is None else folder / "checkpoints",
+        folder=None if folder is None else folder / CHECKPOINTS,
         random_state=seed,
     )
-    classifier.fit(X, y, sample_domain=sample_domain, target_labeled=marked)
-    proba = classifier.predict_proba(parts["target"][1])
-    predicted = classifier.classes_[proba.argmax(axis=1)]
-    figures: dict[str, Any] = {}
-    if case.sealed is not None and "test" in parts:
-        samples, Z = parts["test"]
-        assert case.test is not None
-        place = {row_id: k for k, row_id in enumerate(case.test.ids)}
-        rows = np.array([place[row_id] for row_id in samples.ids])
-        own = classifier.predict_proba(Z)
-        figures = as_json(
-            score(
-                case.sealed.take(rows),
-                predicted=classifier.classes_[own.argmax(axis=1)],
-                proba=own,
-                classes=tuple(map(str, classifier.classes_)),
-                task="classification",
-                groups=samples.groups,
-                random_state=seed,
-                reason="score of the fine-tuned network",
-            )
+    held, watching = None, ""
+    if watched is not None:
+        raw = None if network is None else model
+        held = labelled_rows(watched, taught, raw, length=rows.length)
+        watching = f"{len(held[1])} validation rows are watched and not trained on."
+        say(watching)
+    classifier.fit(
+        rows.X,
+        rows.y,
+        sample_domain=rows.sample_domain,
+        target_labeled=rows.target_labeled,
+        validation=held,
+    )
+    others = {}
+    if against_scratch:
+        say(f"--- {from_scratch.NAME}\nthe same network on labelled rows alone")
+        others[from_scratch.NAME] = from_scratch.answer(
+            case,
+            taught,
+            base,
+            classifier,
+            validation=watched,
+            saved=saved,
+            folder=None if folder is None else folder / CHECKPOINTS / "scratch",
         )
-    results = {
-        "method": method or "labelled rows alone",
-        "strategy": strategy,
-        "epochs": epochs,
-        "trained_on": f"{'the network' if on == 'network' else 'features of'} {model.name}",
-        "classes": [str(name) for name in classifier.classes_],
-        "rows": {
-            name: len(parts[name][0]) if name in parts else 0
-            for name in ("source", "labelled", "target", "test")
-        },
-        "score": figures,
-        "log": classifier.log_,
-        "notes": list(case.notes),
-    }
-    done = FineTuned(classifier, results, parts["target"][0].ids, predicted, proba)
+    spent = clock.monotonic() - start
+    trained = classifier.network_.cpu()
+    known = [str(name) for name in classifier.classes_]
+    served = served_model(trained, case.classes, known, body=network is None)
+    if network is not None:
+        model = served_backbone(model, trained, length=rows.length)
+        features = extract(case, model, **look | {"store": None}, progress=progress)
+    name = f"{method or 'labelled rows alone'} with {strategy}"
+    choice = chosen(served, features, method=name, seconds=spent)
+    proof = proof_of(case, features, choice, seed=seed, others=others)
+    settings = {
+        "command": "finetune", "on": on, "method": method or "none", "strategy": strategy,
+        "epochs": epochs, "batch_size": batch_size, "lr": lr, "augment": augment, "seed": seed,
+        "keep": keep if patience is None else "held-out rows", "recipe": recipe,
+        "stages": stages, "hidden": ",".join(map(str, hidden)) or "none", "dropout": dropout,
+        "optimizer": optimizer,
+        "max_bad": bad, "allow": ",".join(allowed) or None, **options,
+    }  # fmt: skip
+    result = Result.build(
+        case,
+        features,
+        choice,
+        proof,
+        settings=settings,
+        call=call_digest(call),
+        seconds=clock.monotonic() - start,
+        findings=found,
+        notes=(watching,) if watching else (),
+    )
+    result.results.update(
+        {
+            "method": method or "labelled rows alone",
+            "strategy": strategy,
+            "epochs": epochs,
+            "trained_on": f"{'the network' if on == 'network' else 'features of'} {model.name}",
+            "rows": {
+                role: len(part.X) if part is not None else 0
+                for role, part in (
+                    ("source", features.source),
+                    ("labelled", features.labelled),
+                    ("target", features.target),
+                    ("test", features.test),
+                )
+            },
+            "score": result.results["proof"]["metrics"],
+            "log": classifier.log_,
+            "recipe": recipe,
+            "between": classifier.between_,
+        }
+    )
+    proba = served.predict_proba(features.target.X)
+    done = FineTuned(
+        classifier,
+        result,
+        features.target.samples.ids,
+        served.predict(features.target.X),
+        np.asarray(proba),
+    )
     if folder is not None:
-        _save(folder, done, model, on)
-        iofs.write_json(folder / RUN, {"status": "done", "call": call_digest(call)})
+        lines = b"".join(iofs.canonical_json(line) + b"\n" for line in classifier.log_)
+        iofs.write_bytes(folder / METRICS, lines)
+        save_plot(folder / PLOT, classifier.log_)
+        result.save(folder)
+        new_model = model_factory(case, head=None, seed=seed)
+        write_evidence(
+            folder,
+            case,
+            features,
+            choice,
+            proof,
+            new_model,
+            call=asked(call, finetune),
+            seed=seed,
+            spent=spent,
+        )
         say(f"Saved in {folder}")
     return done
 
 
-class _WithHead:
+def _on(model: Any, hidden: tuple[int, ...], dropout: float, weights: str | None, seed: int) -> Any:
     """Builds the network on a pretrained body once the number of classes is known."""
+    from isthmus.fit.deep.bodies import body_of
 
-    def __init__(self, body: Any) -> None:
-        self.body = body
-
-    def __call__(self, classes: int) -> Any:
-        from isthmus.fit.deep.network import Network
-
-        return Network(self.body, classes)
-
-
-def _features(
-    case: Case, model: Any, no_cache: bool, bad: float, seed: int, progress: Progress | None
-) -> dict[str, tuple[Samples, Array]]:
-    from isthmus.backbone import Store
-    from isthmus.run.extract import extract
-
-    store = None if no_cache else Store()
-    got = extract(case, model, store=store, max_bad=bad, seed=seed, progress=progress)
-    parts = {
-        "source": got.source, "labelled": got.labelled, "target": got.target, "test": got.test,
-    }  # fmt: skip
-    return {
-        name: (part.samples, np.asarray(part.X, dtype=np.float32))
-        for name, part in parts.items()
-        if part is not None
-    }
+    if weights == RANDOM and model.modality == "image":
+        body = from_scratch.anew(model, seed=seed)  # drawn as a network that is to be trained
+    else:
+        body = body_of(model)
+    return lambda classes: from_scratch.build(body, classes, hidden=hidden, dropout=dropout)
 
 
-def _pixels(
-    case: Case, model: Any, bad: float, progress: Progress | None
-) -> dict[str, tuple[Samples, Array]]:
-    """Decoded and resized images of every part, uint8 (n, h, w, 3)."""
-    from isthmus.data.quarantine import check_bad_share
+def _augment(policy: str, model: Any) -> Any:
+    from isthmus.fit.deep.augment import make_augment
 
-    found: dict[str, tuple[Samples, Array]] = {}
-    problems: list[Problem] = []
-    seen = 0
-    for name in ("source", "labelled", "target", "test"):
-        samples: Samples | None = getattr(case, name)
-        if samples is None:
-            continue
-        if name == "test" and samples.ids == case.target.ids and "target" in found:
-            found[name] = found["target"]
-            continue
-        made, rows = [], []
-        for row in range(len(samples)):
-            try:
-                made.append(np.asarray(model.preprocess(samples.items[row])))
-                rows.append(row)
-            except IsthmusError as error:
-                problems.append(Problem(samples.ids[row], error.what, error.remedy))
-            if made and len(made) * made[0].nbytes > MAX_PIXELS:
-                raise DataError(
-                    f"the images of the {name} do not fit into memory",
-                    remedy="Train on features (--on features), or give fewer images",
-                )
-            if progress is not None:
-                progress(name, row + 1, len(samples))
-        seen += len(samples)
-        if not made:
-            raise DataError(f"no image of the {name} could be read", where=samples.origin)
-        found[name] = (samples.take(np.array(rows)), np.stack(made))
-    check_bad_share(problems, seen, max_bad=bad)
-    return found
-
-
-def _stacked(
-    parts: dict[str, tuple[Samples, Array]],
-) -> tuple[Array, Array, Array, Array]:
-    """X, y, sample_domain, target_labeled of all training rows; several sources are numbered."""
-    X, y, domain, marked = [], [], [], []
-    for name in ("source", "labelled", "target"):
-        if name not in parts:
-            continue
-        samples, Z = parts[name]
-        X.append(Z)
-        fill = np.full(len(Z), "", dtype=object)
-        y.append(fill if name == "target" else np.asarray(samples.labels, dtype=object))
-        ids = np.full(len(Z), -1)
-        if name == "source":
-            ids = np.zeros(len(Z), dtype=np.int64)
-            if samples.domain is not None:
-                ids = np.unique(samples.domain.astype(str), return_inverse=True)[1]
-        domain.append(ids)
-        marked.append(np.full(len(Z), name == "labelled"))
-    return (
-        np.concatenate(X),
-        np.concatenate(y).astype(str),
-        np.concatenate(domain).astype(np.int64),
-        np.concatenate(marked),
-    )
-
-
-def _augment(policy: str) -> Any:
-    if policy == "none":
-        return None
-    from isthmus.fit.deep.augment_images import ImageAugment
-
-    return ImageAugment(policy)
-
-
-def _save(folder: Path, done: FineTuned, model: Any, on: str) -> None:
-    import pandas as pd
-
-    from isthmus.fit.deep.saved import save_network
-    from isthmus.serve.writers import PROBABILITY, frame_to_csv
-
-    classes = [str(name) for name in done.classifier.classes_]
-    facts = {
-        "on": on,
-        "classes": classes,
-        "hidden": list(done.classifier.hidden),
-        "inputs": int(done.classifier.n_features_in_),
-        "backbone": model.reference,
-    }
-    save_network(folder / NETWORK, done.classifier.network_, facts)
-    lines = b"".join(iofs.canonical_json(line) + b"\n" for line in done.results["log"])
-    iofs.write_bytes(folder / METRICS, lines)
-    columns = {PROBABILITY.format(name): done.proba[:, k] for k, name in enumerate(classes)}
-    frame = pd.DataFrame({"id": list(done.ids), "predicted": done.predicted, **columns})
-    iofs.write_text(folder / PREDICTIONS, frame_to_csv(frame))
-    iofs.write_json(folder / RESULTS, done.results)
+    return make_augment(policy, model)

@@ -8,7 +8,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from isthmus.errors import UsageError  # noqa: E402
-from isthmus.fit.deep.augment_audio import FrequencyMask, Noise, Speed, TimeMask  # noqa: E402
+from isthmus.fit.deep.augment import make_augment  # noqa: E402
+from isthmus.fit.deep.augment_audio import (  # noqa: E402
+    FrequencyMask,
+    Noise,
+    OnSpectrogram,
+    Speed,
+    TimeMask,
+)
 from isthmus.fit.deep.augment_images import POLICIES, ImageAugment  # noqa: E402
 from isthmus.fit.deep.augment_tokens import Chain, SpanMask, TokenDropout  # noqa: E402
 from isthmus.fit.deep.batches import StepBatches  # noqa: E402
@@ -120,3 +127,48 @@ def test_mixed_rows_have_labels_by_their_shares():
         Mixup(0)
     with pytest.raises(UsageError, match="unknown augmentation"):
         ImageAugment("wild")
+
+
+def test_masks_on_the_spectrogram_of_a_waveform():
+    """A band is silenced, the rest of the sound stays; without a mask nothing changes."""
+    rate, seconds = 8000, torch.arange(8000) / 8000
+    low, high = (torch.sin(2 * torch.pi * f * seconds) for f in (300.0, 3000.0))
+    wave = low + high
+    torch.testing.assert_close(OnSpectrogram()(wave), wave, atol=1e-4, rtol=1e-4)
+
+    class Treble(FrequencyMask):
+        def __call__(self, sound):
+            return torch.cat([sound[:128], torch.zeros_like(sound[128:])])  # above 2 kHz
+
+    found = OnSpectrogram(Treble())(wave)
+    power = torch.fft.rfft(found).abs() / len(wave)
+    assert power[300] == pytest.approx(0.5, abs=0.02) and power[3000] < 0.01
+    assert found.shape == wave.shape and rate == len(wave)
+    assert torch.equal(OnSpectrogram(TimeMask())(wave[:100]), wave[:100])  # shorter than a frame
+
+
+class Said:
+    """A backbone as far as augmentation looks at it."""
+
+    def __init__(self, modality, mask_id=None):
+        self.modality, self.recipe = modality, {"pad_id": 7}
+        self.tokenizer = type("Tokenizer", (), {"mask_id": mask_id})
+
+
+def test_one_word_for_every_kind_of_row():
+    assert make_augment("none", Said("text")) is None
+    assert isinstance(make_augment("digits", Said("image")), ImageAugment)
+    light, strong = (make_augment(name, Said("text", 103)) for name in ("light", "strong"))
+    assert [type(part) for part in light.parts] == [TokenDropout]
+    assert [type(part) for part in strong.parts] == [TokenDropout, SpanMask]
+    assert strong.parts[1].mask_id == 103 and strong.parts[0].pad_id == 7
+    assert len(make_augment("strong", Said("text")).parts) == 1  # no mask token, no spans
+    out = strong(text())
+    assert out.shape == (2, 16) and out.dtype == torch.int64
+    assert int(out[1].sum()) <= 12 and out[0, 0] == 100
+    wave = torch.randn(4000)
+    for name in ("light", "standard", "strong"):
+        made = make_augment(name, Said("audio"))(wave)
+        assert made.shape == wave.shape and not torch.equal(made, wave)
+    with pytest.raises(UsageError, match="'digits' for audio"):
+        make_augment("digits", Said("audio"))

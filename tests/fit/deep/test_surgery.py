@@ -197,7 +197,8 @@ def test_each_strategy_moves_what_it_says(name):
     elif name in ("head-only", "top-k"):
         assert first == last == new
     elif name == "lp-ft":
-        assert seen[1] & tensors == new and last == tensors
+        held = {n for n in tensors if n.startswith("body") and "running" in n}
+        assert seen[1] & tensors == new and last == tensors - held
     elif name == "gradual":
         assert first == {n for n in new if n.startswith("head")} and last == tensors
     elif name == "bias-only":
@@ -246,3 +247,64 @@ def test_a_timm_model_takes_lora_and_is_cut_into_blocks():
     names = add_lora(net.body, rank=2, layers=("blocks.*.attn.qkv.weight",))
     assert names == ["blocks.0.attn.qkv", "blocks.1.attn.qkv"]
     torch.testing.assert_close(net(x), want)
+
+
+def test_a_network_that_starts_from_nothing_is_drawn_by_he():
+    def net():
+        return nn.Sequential(
+            nn.Conv2d(32, 64, 5), nn.BatchNorm2d(64), nn.Conv2d(64, 64, 3, groups=64),
+            nn.Flatten(), nn.Linear(400, 500),
+        )  # fmt: skip
+
+    made = surgery.he_initialise(net(), seed=1)
+    for k, fan in ((0, 64 * 25), (2, 9), (4, 400)):  # outputs a convolution's weight reaches
+        assert made[k].weight.std().item() == pytest.approx((2 / fan) ** 0.5, rel=0.06)
+        assert not made[k].bias.any()
+    assert torch.equal(made[1].weight, torch.ones(64))
+    state, again = made.state_dict(), surgery.he_initialise(net(), seed=1).state_dict()
+    assert all(torch.equal(state[name], again[name]) for name in state)
+    assert not torch.equal(surgery.he_initialise(net(), seed=2)[0].weight, made[0].weight)
+
+
+def test_deep_networks_without_batch_norm_keep_their_signal():
+    layers = [m for _ in range(12) for m in (nn.Conv2d(16, 16, 3, padding=1), nn.ReLU())]
+    net = nn.Sequential(*layers)
+    images = torch.randn(4, 16, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        faded = net(images).std(dim=0).mean()  # from image to image
+        kept = surgery.he_initialise(net)(images).std(dim=0).mean()
+    assert faded < 0.01 < 0.1 < kept < 10
+
+
+def test_weights_of_no_rule_are_refused_and_nothing_changes():
+    class Token(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.token = nn.Linear(3, 3), nn.Parameter(torch.zeros(3))
+
+    net = Token()
+    before = surgery.state_of(net)
+    with pytest.raises(UsageError, match="Token does not know"):
+        surgery.he_initialise(net)
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+def test_after_the_probe_norms_learn_and_keep_the_statistics_the_head_was_fitted_to():
+    body = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU())
+    body.num_features = 6
+    network = Network(body, 2)
+    rows = torch.randn(40, 4, generator=torch.Generator().manual_seed(0)) + 3
+    labels = (rows[:, 0] > 3).long().numpy()
+    before = surgery.state_of(network)
+    train(
+        network, TaskAlignment(), source=Rows(rows, labels), plan=make_strategy("lp-ft"),
+        settings=Settings(epochs=4, batch_size=8, lr=0.01),
+    )  # fmt: skip
+    after = network.state_dict()
+    for name in ("body.1.running_mean", "body.1.running_var"):
+        assert torch.equal(before[name], after[name])
+    assert not torch.equal(before["body.1.weight"], after["body.1.weight"])
+    unfreeze(network)
+    network.train()
+    network(rows)
+    assert not torch.equal(before["body.1.running_mean"], network.body[1].running_mean)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -76,3 +78,32 @@ class FrequencyMask(TimeMask):
     """A band of a spectrogram (f, t) is silenced; parameters as of `TimeMask`."""
 
     axis = -2
+
+
+class OnSpectrogram:
+    """Masks of a spectrogram for networks that take the waveform: there and back again.
+
+    Parameters
+    ----------
+    *parts : callables
+        (f, t) complex spectrogram -> the same shape: `FrequencyMask`, `TimeMask`.
+    window : int, default=512
+        Samples under one frame (Hann); frames overlap by three quarters.
+    """
+
+    def __init__(self, *parts: TimeMask, window: int = 512) -> None:
+        self.parts, self.window = parts, window
+
+    def __call__(self, wave: Tensor) -> Tensor:
+        """(n,) samples -> (n,)."""
+        if len(wave) < self.window:
+            return wave
+        form: dict[str, Any] = {
+            "n_fft": self.window,
+            "hop_length": self.window // 4,
+            "window": torch.hann_window(self.window),
+        }
+        sound = torch.stft(wave.float(), **form, return_complex=True)
+        for part in self.parts:
+            sound = part(sound)
+        return torch.istft(sound, **form, length=len(wave))

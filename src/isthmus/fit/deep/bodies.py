@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.errors import UsageError
 from isthmus.fit.deep.network import Network
+from isthmus.types import Modality
 
 
 class SmallCNN(nn.Module):
@@ -18,7 +18,7 @@ class SmallCNN(nn.Module):
     Parameters
     ----------
     channels : int, default=1
-        (n, channels, 28, 28) -> (n, 800).
+        (n, channels, 28, 28) -> (n, 800); grey images may come as (n, 28, 28).
     dropout : float, default=0.5
         Of whole maps, after the second convolution.
     """
@@ -39,7 +39,7 @@ class SmallCNN(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.conv(images)
+        found: Tensor = self.conv(images[:, None] if images.ndim == 3 else images)
         return found
 
 
@@ -120,50 +120,102 @@ class MLP(nn.Module):
         return found
 
 
+class TextBody(nn.Module):
+    """A text encoder: (n, 2, L) token ids and mask -> (n, d).
+
+    Columns that no text of the batch reaches are cut off first, so a batch of short texts costs
+    what short texts cost.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        longest = max(int(tokens[:, 1].sum(dim=1).max()), 1)
+        found: Tensor = self.network(tokens[:, :, :longest].long())
+        return found
+
+
+class SoundBody(nn.Module):
+    """A network of waveforms: (n, samples) -> (n, d)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, waves: Tensor) -> Tensor:
+        found: Tensor = self.network(waves)
+        return found
+
+
+def body_of(backbone: Any) -> nn.Module:
+    """A backbone's torch network as a body to train; the backbone itself does not change.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Of images (pixels 0 ... 255, (n, h, w, 3)), texts (n, 2, L) or recordings (n, samples);
+        its ``preprocess`` makes such rows.
+
+    Returns
+    -------
+    nn.Module
+        Rows -> (n, num_features). ``body.network`` is what was pretrained.
+
+    Raises
+    ------
+    BackboneError
+        If the model is not a torch network.
+    """
+    from isthmus.backbone.networks import Normalised
+    from isthmus.backbone.trained import untrained_module
+
+    module = untrained_module(backbone)
+    body: Any
+    if backbone.modality == "image":
+        body = Normalised(module, backbone.recipe)
+    else:
+        body = (TextBody if backbone.modality == "text" else SoundBody)(module)
+    body.num_features = backbone.num_features
+    made: nn.Module = body
+    return made
+
+
 def backbone_body(
     spec: Any = None,
     *,
+    modality: Modality = "image",
     weights: str | None = None,
     layer: str | None = None,
     pooling: str | None = None,
     size: int | None = None,
     allow_license: bool = False,
 ) -> tuple[nn.Module, Any]:
-    """A pretrained image model as a body to train.
+    """A pretrained model by name as a body to train.
 
     Parameters
     ----------
-    spec, weights, layer, pooling, size, allow_license
+    spec, modality, weights, layer, pooling, size, allow_license
         As for `isthmus.backbone.load_backbone` (``timm:NAME``, ``torchvision:NAME``, an
         ``nn.Module``, ...); ``weights="random"`` gives the bare architecture.
 
     Returns
     -------
     body : nn.Module
-        (n, h, w, 3) pixels 0 ... 255 -> (n, num_features).
-    backbone : ImageBackbone
-        Whose ``preprocess`` makes such pixels of an image.
+        See `body_of`.
+    backbone : Backbone
+        Whose ``preprocess`` makes its rows.
 
     Raises
     ------
-    UsageError
+    BackboneError
         If the model is not a torch network.
     """
     from isthmus.backbone import load_backbone
-    from isthmus.backbone.image import ImageBackbone
-    from isthmus.backbone.networks import Normalised
 
     options: dict[str, Any] = {"layer": layer, "pooling": pooling, "size": size}
     backbone = load_backbone(
-        spec, modality="image", weights=weights, allow_license=allow_license, **options
+        spec, modality=modality, weights=weights, allow_license=allow_license, **options
     )
-    if not isinstance(backbone, ImageBackbone):
-        raise UsageError(
-            f"{getattr(backbone, 'name', spec)} cannot be trained",
-            why="it is not a torch network",
-            remedy="Use a timm:, torchvision: or hf: model, or an nn.Module",
-        )
-    body: Any = Normalised(backbone.build(), backbone.recipe)
-    body.requires_grad_(True)
-    body.num_features = backbone.num_features
-    return body, backbone
+    return body_of(backbone), backbone

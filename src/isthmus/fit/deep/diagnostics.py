@@ -57,6 +57,9 @@ class Diagnostics:
         At most `max_rows` of each are looked at, drawn once.
     held_out : Rows, optional
         Labelled rows for early stopping.
+    evidence : callable, optional
+        ``evidence(P) -> float or None`` of the probabilities (n, k) of *all* target rows: higher is
+        better, no label is needed. Which one is the caller's choice (`isthmus.select.validate`).
     classes : sequence of str
         Names of the classes, for the log.
     task : str
@@ -74,6 +77,7 @@ class Diagnostics:
         target: Rows | None = None,
         *,
         held_out: Rows | None = None,
+        evidence: Callable[[Array], float | None] | None = None,
         classes: tuple[str, ...] = (),
         task: Task = "classification",
         every: int = 1,
@@ -82,6 +86,7 @@ class Diagnostics:
         seed: int = 0,
         say: Callable[[str], None] = logger.warning,
     ) -> None:
+        self.evidence, self._every_target = evidence, target
         self.source, self.target = (_some(rows, max_rows, seed) for rows in (source, target))
         self.held_out, self.classes, self.task, self.every = held_out, classes, task, every
         self.device, self.seed, self.say = device or torch.device("cpu"), seed, say
@@ -96,7 +101,8 @@ class Diagnostics:
             ``source_accuracy`` and ``per_class`` (by name), ``target_confidence`` (mean largest
             probability), ``target_shares`` (of the predicted classes), ``a_distance`` and
             ``domain_accuracy`` of the features (a logistic regression, cross-validated),
-            ``held_out`` (accuracy, or minus the squared error), ``words``.
+            ``held_out`` (accuracy, or minus the squared error) and ``held_out_loss``
+            (cross-entropy), ``evidence``, ``words``.
         """
         found: dict[str, Any] = {}
         wanted = self.source is not None and self.target is not None and epoch % self.every == 0
@@ -116,6 +122,11 @@ class Diagnostics:
         if self.held_out is not None:
             logits, _ = self._see(network, self.held_out, False)
             found["held_out"] = score(logits, self.held_out.labels, self.task)
+            if self.task == "classification" and self.held_out.labels is not None:
+                found["held_out_loss"] = cross_entropy(logits, self.held_out.labels)
+        if self.evidence is not None and self._every_target is not None:
+            logits, _ = self._see(network, self._every_target, False)
+            found["evidence"] = self.evidence(softmax(logits.astype(np.float64)))
         words = in_words(found, losses, self._source_shares())
         for text in words:
             if text not in self._said:
@@ -159,6 +170,13 @@ class Diagnostics:
             "a_distance": found.value.value,
             "domain_accuracy": 1 - found.error.value,
         }
+
+
+def cross_entropy(logits: Array, labels: Array) -> float:
+    """Mean of ``-log p`` of the right class, in nats."""
+    raised = logits - logits.max(axis=1, keepdims=True)
+    logs = raised - np.log(np.exp(raised).sum(axis=1, keepdims=True))
+    return float(-logs[np.arange(len(labels)), labels].mean())
 
 
 def score(logits: Array, labels: Any, task: Task) -> float:

@@ -105,6 +105,14 @@ def freeze_depth(network: nn.Module, depth: int) -> list[str]:
     return trained
 
 
+def hold_statistics(module: nn.Module) -> None:
+    """Keep the running statistics of every norm inside as they are, whether its weights train.
+
+    `unfreeze` of the module lets them go again.
+    """
+    _settle(module, [""], all_of_them=True)
+
+
 def frozen(module: nn.Module) -> list[str]:
     """Names of the parameters that are frozen now."""
     return [name for name, p in module.named_parameters() if not p.requires_grad]
@@ -129,10 +137,10 @@ def _trained(part: nn.Module) -> bool:
     return any(p.requires_grad for p in part.parameters(recurse=False))
 
 
-def _settle(module: nn.Module, patterns: Sequence[str]) -> None:
+def _settle(module: nn.Module, patterns: Sequence[str], *, all_of_them: bool = False) -> None:
     """Norms that are now frozen stay in evaluation mode."""
     for name, part in module.named_modules():
-        if not isinstance(part, _NORMS) or _trained(part):
+        if not isinstance(part, _NORMS) or (_trained(part) and not all_of_them):
             continue
         if any(True for _ in part.parameters(recurse=False)) or _inside(name, patterns):
             part.eval()

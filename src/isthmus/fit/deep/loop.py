@@ -25,6 +25,7 @@ forget. Learning rates are a function of progress.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -122,7 +123,7 @@ def train(
     watch : callable, optional
         ``watch(network, epoch, losses) -> dict`` after each epoch, the network in evaluation
         mode; what it returns is logged. ``held_out`` in it (higher is better) is what
-        `Settings.patience` waits for.
+        `Settings.patience` waits for, ``evidence`` what `Settings.keep` goes by.
     folder : path-like, optional
         Checkpoints and ``metrics.jsonl``. The same call with the same folder resumes.
     on_step : callable, optional
@@ -302,15 +303,17 @@ class _Run:
     def _judge(self, line: Mapping[str, Any]) -> None:
         """Keep the best weights so far; stop when they have been the best for long enough."""
         patience = self.settings.patience
-        if patience is None or line.get("held_out") is None:
+        name = "evidence" if self.settings.keep == "evidence" else "held_out"
+        if (patience is None and name == "held_out") or line.get(name) is None:
             return
-        scores = [entry["held_out"] for entry in self.lines]
+        scores = [-math.inf if e.get(name) is None else e[name] for e in self.lines]
         best = scores.index(max(scores))
         if best == len(scores) - 1:
             state = self.average.state() if self.average else self.network.state_dict()
             self.best = {name: t.detach().clone() for name, t in state.items()}
-        elif len(scores) - 1 - best >= patience:
-            self.finished = f"no better on held-out rows for {patience} epochs; best: epoch {best}"
+        elif patience is not None and len(scores) - 1 - best >= patience:
+            by = "by the evidence" if name == "evidence" else "on held-out rows"
+            self.finished = f"no better {by} for {patience} epochs; best: epoch {best}"
 
     def _finish(self) -> Trained:
         self.minimise.flush()

@@ -32,10 +32,19 @@ class Outputs:
     logits: Tensor
     layers: dict[str, Tensor] = field(default_factory=dict)
 
-    def part(self, start: int, stop: int) -> Outputs:
-        """Rows start, ..., stop - 1."""
-        layers = {name: value[start:stop] for name, value in self.layers.items()}
-        return Outputs(self.features[start:stop], self.logits[start:stop], layers)
+    def split(self, first: int) -> tuple[Outputs, Outputs]:
+        """The first rows, and the others; going back, their gradients are joined by one copy."""
+
+        def cut(value: Tensor) -> tuple[Tensor, ...]:
+            return value.split([first, len(value) - first])
+
+        layers = {name: cut(value) for name, value in self.layers.items()}
+        pairs = zip(cut(self.features), cut(self.logits), strict=True)
+        here, there = (
+            Outputs(features, logits, {name: value[k] for name, value in layers.items()})
+            for k, (features, logits) in enumerate(pairs)
+        )
+        return here, there
 
     def as_domain(self, batch: Batch) -> DomainBatch:
         """Together with the batch that it was made of, as alignment objectives see it."""

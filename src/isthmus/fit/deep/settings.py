@@ -57,6 +57,9 @@ class Settings:
     patience : int, optional
         Stop after this many epochs without a better score on held-out rows, and take the best
         weights.
+    keep : {"last", "evidence"}, default="last"
+        Which weights are left at the end without `patience`: the last ones, or those of the epoch
+        with the most ``evidence`` (what the watch says; it needs no label of the target).
     device : str, default="cpu"
     seed : int, default=0
     """
@@ -81,6 +84,7 @@ class Settings:
     workers: int = 0
     checkpoint_every: int | None = None
     patience: int | None = None
+    keep: str = "last"
     device: str = "cpu"
     seed: int = 0
 
@@ -98,6 +102,7 @@ class Settings:
             ("optimizer", OPTIMIZERS),
             ("schedule", tuple(SCHEDULES)),
             ("precision", ("float32", "bfloat16")),
+            ("keep", ("last", "evidence")),
         ):
             if getattr(self, name) not in known:
                 raise UsageError(

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from isthmus.errors import UsageError
-from isthmus.fit.deep.freeze import freeze, freeze_depth, network_units, unfreeze
+from isthmus.fit.deep.freeze import freeze, freeze_depth, hold_statistics, network_units, unfreeze
 from isthmus.fit.deep.network import Network
 
 
@@ -102,7 +102,9 @@ class LayerwiseDecay(Full):
 class LinearProbeThenFineTune(Full):
     """First the head alone, then everything at a lower rate (Kumar et al. 2022).
 
-    A head drawn at random pulls good features out of shape; one that fits them does not.
+    A head drawn at random pulls good features out of shape; one that fits them does not. Batch
+    norm keeps the statistics that the head was fitted to in the second part as well: statistics
+    of small batches would change the features under it at once, whatever the learning rate.
 
     Parameters
     ----------
@@ -124,6 +126,8 @@ class LinearProbeThenFineTune(Full):
             freeze(network, ["body"])
         else:
             unfreeze(network)
+            if first:
+                hold_statistics(network.body)
 
     def factor(self, progress: float) -> float:
         return 1.0 if progress < self._share else self.slow

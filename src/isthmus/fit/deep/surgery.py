@@ -20,7 +20,8 @@ from isthmus.fit.deep.seeds import counter_seed, own_randomness, set_seed
 log = logging.getLogger(__name__)
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU, "none": nn.Identity,
+    "relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU, "sigmoid": nn.Sigmoid,
+    "none": nn.Identity,
 }  # fmt: skip
 _COUNTER = "num_batches_tracked"  # of batch norm; files from before 2017 lack it
 
@@ -135,11 +136,49 @@ def reinitialise(module: nn.Module, layers: Sequence[str], *, seed: int = 0) -> 
                 if callable(reset):
                     reset()
                 elif any(True for _ in part.parameters(recurse=False)):
-                    raise UsageError(
-                        f"a {type(part).__name__} does not know how to draw its weights",
-                        where=f"{layer}.{name}".rstrip("."),
-                        remedy="Re-initialise the layers inside it, or build it anew",
-                    )
+                    raise _no_rule(part, f"{layer}.{name}".rstrip("."))
+    return module
+
+
+def _no_rule(part: nn.Module, where: str) -> UsageError:
+    return UsageError(
+        f"a {type(part).__name__} does not know how to draw its weights",
+        where=where,
+        remedy="Re-initialise the layers inside it, or build it anew",
+    )
+
+
+def he_initialise(module: nn.Module, *, seed: int = 0) -> nn.Module:
+    """Draw every weight anew, as a network that starts from nothing should begin; in place.
+
+    Convolutions and dense layers: normal of deviation ``sqrt(2 / fan)`` (He et al. 2015, eq. 10;
+    fan of the outputs for convolutions), which keeps deep networks without batch norm such as VGG
+    alive; torch's own rule lets their signal fade to nothing. Biases are 0, everything else
+    follows its own rule.
+
+    Raises
+    ------
+    UsageError
+        If a layer has weights and no rule to draw them; nothing is changed then.
+    """
+    for name, part in module.named_modules():
+        own = any(True for _ in part.parameters(recurse=False))
+        if own and not callable(getattr(part, "reset_parameters", None)):
+            raise _no_rule(part, name)
+    with own_randomness(torch.device("cpu")), torch.no_grad():
+        set_seed(counter_seed(seed, 0))
+        for part in module.modules():
+            reset = getattr(part, "reset_parameters", None)
+            if isinstance(part, (nn.Linear, nn.modules.conv._ConvNd)):
+                weight: Tensor = part.weight
+                fan = weight.shape[1]
+                if isinstance(part, nn.modules.conv._ConvNd):
+                    fan = weight[0, 0].numel() * len(weight) // part.groups
+                nn.init.normal_(weight, std=(2.0 / fan) ** 0.5)
+                if part.bias is not None:
+                    nn.init.zeros_(part.bias)
+            elif callable(reset):
+                reset()
     return module
 
 
@@ -162,7 +201,7 @@ def make_head(
         Outputs: logits. Softmax is part of the loss, and of `predict_proba`.
     hidden : sequence of int
         ``(1024,)`` with ``dropout=0.5`` is the head of many tutorials.
-    activation : {"relu", "gelu", "tanh", "silu", "none"}
+    activation : {"relu", "gelu", "tanh", "silu", "sigmoid", "none"}
     pooling : {None, "flatten", "avg", "max"}
         For a body that puts out maps (n, c, h, w); None where it puts out rows.
 

@@ -88,9 +88,8 @@ class TaskAlignment(Procedure):
         if not aligned:
             out, other = self.network.outputs(source.inputs), None
         elif self.joint:
-            n = len(source)
             both = self.network.outputs(joined_inputs(source.inputs, target.inputs))
-            out, other = both.part(0, n), both.part(n, n + len(target))
+            out, other = both.split(len(source))
         else:
             out = self.network.outputs(source.inputs)
             other = self.network.outputs(target.inputs)

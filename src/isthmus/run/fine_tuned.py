@@ -1,0 +1,69 @@
+"""Layer 8: what came of `isthmus finetune`, as a value and as the command prints it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from isthmus.run import from_scratch
+from isthmus.run.record import Result
+from isthmus.run.text import warnings
+from isthmus.types import Array
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """What came of `finetune`.
+
+    Parameters
+    ----------
+    classifier : FineTunedClassifier
+    result : Result
+        The same run as `isthmus.transfer` would tell it: model, proof, predictions.
+    ids : tuple of str
+        Of the target rows, in the order of `predicted` and `proba`.
+    predicted : ndarray of shape (n,), object
+    proba : ndarray of shape (n, n_classes)
+        Columns as ``results["classes"]``.
+    """
+
+    classifier: Any
+    result: Result
+    ids: tuple[str, ...]
+    predicted: Array
+    proba: Array
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """JSON-ready; with an output folder it is ``results.json``."""
+        return self.result.results
+
+    def text(self) -> str:
+        """What the command prints."""
+        r = self.results
+        lines = [
+            f"{r['method']} with {r['strategy']}, {r['epochs']} epochs on {r['trained_on']}: "
+            f"{r['rows']['source']} source rows, {r['rows']['labelled']} labelled and "
+            f"{r['rows']['target']} unlabelled target rows"
+        ]
+        accuracy = r["score"].get("accuracy")
+        if accuracy is not None:
+            low, high = 100 * accuracy["low"], 100 * accuracy["high"]
+            lines.append(
+                f"accuracy on the target: {100 * accuracy['value']:.1f} % [{low:.1f}, {high:.1f}]"
+            )
+        lines += [*from_scratch.in_words(r), r["proof"]["outcome"], *warnings(r)]
+        lines += [f"note: {note}" for note in r["notes"]]
+        return "\n".join(lines)
+
+
+def asked(call: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+    """What differs from the defaults of a function, as its command line takes it."""
+    usual = inspect.signature(function).parameters
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else value
+        for name, value in call.items()
+        if name not in usual or str(value) != str(usual[name].default)
+    }
