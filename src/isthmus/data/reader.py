@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from isthmus.data.options import Options
 from isthmus.data.quarantine import DEFAULT_MAX_BAD, check_bad_share
 from isthmus.data.samples import Samples
 from isthmus.data.tables import TABLE_SUFFIXES, from_frame, read_file
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError, UsageError, near_path
 
 _ARRAYS = frozenset([".npz", ".npy"])
 _REFUSED = {
@@ -340,11 +339,7 @@ def _no_such_path(path: Path) -> DataError:
             why="it looks like a pattern, and patterns are not filled in here",
             remedy="Give the folder; `isthmus predict DIR *.jpg` without quotes takes many files",
         )
-    near: list[str] = []
-    if path.parent.is_dir():
-        names = [entry.name for entry in path.parent.iterdir()]
-        near = difflib.get_close_matches(path.name, names, n=1)
-    hint = f"Did you mean {str(path.parent / near[0])!r}?" if near else "Check the path"
-    if " " in path.name and not near:
+    hint = near_path(path).rstrip() or "Check the path"
+    if " " in path.name and not hint.startswith("Did"):
         hint = "Check the path; a text itself is given as a list: [text]"
     return DataError("no such file or folder", where=str(path)[:200], remedy=hint)

@@ -209,7 +209,8 @@ def _limits(run: Run) -> list[str]:
         lines.append(f"It knows {len(results['classes'])} classes and gives one of them always.")
     for entry in results.get("findings", []):
         if entry["severity"] != "info":
-            lines.append(f"{entry['code']}: {entry['title']}. {entry['remedy']}")
+            mark = " (an error that was overridden)" if entry.get("overridden") else ""
+            lines.append(f"{entry['code']}{mark}: {entry['title']}. {entry['remedy']}")
     return list(dict.fromkeys(lines))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import iofs
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError, UsageError, near_path
 from isthmus.types import Array
 
 RESULTS, RUN, MANIFEST = "results.json", "run.json", "manifest.json"
@@ -78,9 +78,10 @@ def load_run(folder: str | Path) -> Run:
     folder = Path(folder)
     if not folder.is_dir():
         raise UsageError(
-            "there is no such folder",
+            "this is a file, not a folder" if folder.exists() else "there is no such folder",
             where=str(folder),
-            remedy="Name the folder that isthmus transfer --out wrote",
+            remedy=("" if folder.exists() else near_path(folder))
+            + "Name the folder that isthmus transfer --out wrote",
         )
     if not (folder / RESULTS).is_file():
         running = (folder / RUN).is_file()

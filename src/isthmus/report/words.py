@@ -1,8 +1,8 @@
 """Layer 7: the report's languages: gettext catalogues, read from their .po files.
 
-Two catalogues a language: ``report.po`` for the page's own words, and ``run.po`` for sentences
-that a run has written (English, with figures in them), whose messages are patterns: ``{0}`` stands
-for any text.
+Catalogues of a language: ``report.po`` for the page's own words, and those of sentences that a run
+has written (English, with figures in them), by who wrote them: ``run.po``, ``checks.po``,
+``data.po``, ``methods.po``. Their messages are patterns: ``{0}`` stands for any text.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LANGUAGES = ("en", "zh")
+SAID = ("run", "checks", "data", "methods")  # catalogues of sentences
 TAGS = {"en": "en", "zh": "zh-Hans"}
 _FOLDER = Path(__file__).parent / "locale"
 _ESCAPE = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
@@ -109,7 +110,7 @@ class Words:
         if lang == "en":
             return cls(lang, gettext.NullTranslations())
         words = gettext.GNUTranslations(io.BytesIO(compiled(catalogue(lang, "report"))))
-        said = [(k, v) for k, v in catalogue(lang, "run").items() if k and v]
+        said = [(k, v) for name in SAID for k, v in catalogue(lang, name).items() if k and v]
         said.sort(key=lambda pair: -len(re.sub(r"\{\d\}", "", pair[0])))  # the closest one first
         return cls(lang, words, [(_pattern(k), v) for k, v in said])
 
@@ -134,6 +135,11 @@ class Words:
         return self._said(sentence, 0) or sentence
 
     def _said(self, sentence: str, depth: int) -> str | None:
+        pieces = re.split(r"(?<=\.) ", sentence)
+        if len(pieces) > 1:  # sentences that are known one by one; a pattern may span them as well
+            known = [self._said(piece, depth) for piece in pieces]
+            if None not in known:
+                return "".join(filter(None, known))
         for pattern, template in self.sentences:
             match = pattern.fullmatch(sentence)
             if match is None:

@@ -92,6 +92,7 @@ def write_report(folder: str | Path, *, out: str | Path | None = None, lang: str
     MissingExtraError
         Without jinja2 (the extra ``report``).
     """
+    lang = lang.casefold()
     if lang not in LANGUAGES:
         raise UsageError(
             f"no report in the language {lang!r}", remedy=f"There are: {', '.join(LANGUAGES)}"
@@ -214,12 +215,16 @@ def _payload(run: Run, words: Words, context: dict[str, Any]) -> str:
     maps: list[dict[str, Any]] = []
     if facts is not None:
         rows = {k: v for k, v in facts["rows"].items() if k not in ("parts", "map", "label_next")}
-        maps = [{"rows": m["rows"], "xy": m["xy"]} for m in (context["gap"] or {}).get("maps", [])]
+        maps = [
+            {k: m[k] for k in ("name", "rows", "xy")}
+            for m in (context["gap"] or {}).get("maps", [])
+        ]
     value = {
         "task": run.results["task"],
         "modality": run.results["modality"],
         "parts": [words.said(p) for p in facts["rows"]["parts"]] if facts else [],
         "rows": rows,
+        "scored": ((facts or {}).get("scored") or {}).get("rows"),
         "maps": maps,
         "type": ((facts or {}).get("media") or {}).get("type", ""),
         "media": {i: base64.b64encode(raw).decode() for i, raw in run.media.items()},

@@ -39,7 +39,7 @@ def test_json_has_all_keys_and_cuts_rows():
     found = json.loads(json.dumps(many.as_dict()))
     assert set(found) == {
         "code", "severity", "cause", "title", "evidence", "where", "remedy", "rows", "count",
-        "figures",
+        "figures", "overridden",
     }  # fmt: skip
     assert len(found["rows"]) == 20 and found["count"] == 50
     assert found["cause"] == "damaged files"

@@ -74,6 +74,8 @@ class Finding:
         Ids of the rows concerned, worst first; cut at 20 when printed.
     figures : dict
         The same evidence as JSON-ready numbers.
+    overridden : bool
+        An error that the user allows: it stops nothing and is shown as what it is.
     """
 
     code: str
@@ -84,6 +86,7 @@ class Finding:
     remedy: str = ""
     rows: tuple[str, ...] = ()
     figures: dict[str, Any] = field(default_factory=dict)
+    overridden: bool = False
 
     def __post_init__(self) -> None:
         if self.code not in CODES or self.severity not in ORDER:
@@ -107,6 +110,7 @@ class Finding:
             "rows": list(self.rows[:SHOWN_ROWS]),
             "count": len(self.rows),
             "figures": self.figures,
+            "overridden": self.overridden,
         }
 
     def __str__(self) -> str:
@@ -115,6 +119,9 @@ class Finding:
         if self.evidence:
             text += f" ({self.evidence})"
         return f"{text}. {self.remedy}" if self.remedy else text
+
+
+_OVERRIDE = "to go on all the same, and have the report say so, add --allow "
 
 
 class FindingError(DataError):
@@ -134,7 +141,7 @@ class FindingError(DataError):
             f"{finding.code}: {finding.title}",
             where=finding.where,
             why=finding.evidence + more,
-            remedy=finding.remedy,
+            remedy=f"{finding.remedy}{'; ' if finding.remedy else ''}{_OVERRIDE}{finding.code}",
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -154,13 +161,13 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def stop_on_errors(findings: Sequence[Finding]) -> None:
-    """Raise the first finding of severity ``error``.
+    """Raise the first finding of severity ``error`` that nobody has overridden.
 
     Raises
     ------
     FindingError
     """
-    errors = [f for f in findings if f.severity == "error"]
+    errors = [f for f in findings if f.severity == "error" and not f.overridden]
     if errors:
         raise FindingError(errors[0], len(errors) - 1)
 

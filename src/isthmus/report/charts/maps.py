@@ -12,7 +12,7 @@ from isthmus.report.charts.svg import num, picture, tag
 from isthmus.types import Array
 
 WIDTH, HEIGHT, ROOM = 720, 480, 14
-NEIGHBOURED = 700  # rows that t-SNE or UMAP place; their cost grows faster than the rows
+NEIGHBOURED = 2000  # rows that t-SNE or UMAP place; their cost grows faster than the rows
 
 
 def placed(points: Array) -> Array:

@@ -13,6 +13,7 @@ from isthmus.report.displays.gap import GapDisplay
 from isthmus.report.displays.label_curve import LabelCurveDisplay
 from isthmus.report.displays.leaderboard import LeaderboardDisplay
 from isthmus.report.displays.prior import PriorShiftDisplay
+from isthmus.report.displays.training import TrainingDisplay
 
 __all__ = [
     "CalibrationShiftDisplay",
@@ -21,4 +22,5 @@ __all__ = [
     "LabelCurveDisplay",
     "LeaderboardDisplay",
     "PriorShiftDisplay",
+    "TrainingDisplay",
 ]

@@ -115,7 +115,7 @@ const list = (panel, title, chosen, total) => {
   };
   const more = button(words.more, next);
   const heading = el("h4", {}, title);
-  const note = total !== undefined && total > chosen.length
+  const note = total > chosen.length
     ? el("p", { class: "muted" }, fill(words.kept, { n: chosen.length, of: total })) : null;
   const tools = el("div", { class: "tools" }, button(words.copyRows, () => copy(csvRows(chosen))),
     button(words.saveRows, () => save(csvRows(chosen), "rows")));
@@ -164,7 +164,8 @@ if (form) {
     const turn = value("order") === "doubt" ? -1 : 1;
     if (data.task === "regression") chosen.sort((a, b) => Math.abs(rows.truth[b] - rows.prediction[b]) - Math.abs(rows.truth[a] - rows.prediction[a]));
     else chosen.sort((a, b) => turn * (sure(b) - sure(a)));
-    list($("#browser-panel"), fill(words.found, { n: chosen.length }), chosen);
+    const whole = value("what") === "all" && !value("truth") && !value("predicted") && !find;
+    list($("#browser-panel"), fill(words.found, { n: chosen.length }), chosen, whole ? data.scored : undefined);
   };
   form.addEventListener("submit", (e) => e.preventDefault());
   form.addEventListener("input", show);
@@ -198,12 +199,15 @@ if (controls) {
   boxes.forEach((box, k) => {
     const svg = $("svg.map", box), lasso = $(".lasso", svg), cursor = $(".cursor", svg);
     const size = svg.viewBox.baseVal;
-    const copyMap = $(".map-csv", box);
-    copyMap.hidden = false;
-    copyMap.addEventListener("click", () => {
+    const mapCsv = () => {
       const { rows: mapped, xy } = data.maps[k];
-      copy("id,part,truth,prediction,x,y\n" + mapped.map((i, n) => [rows.id[i], data.parts[rows.part[i]], rows.truth[i] ?? "", rows.prediction[i] ?? "", xy[2 * n], xy[2 * n + 1]].map((c) => quoted(String(c))).join(",")).join("\n") + "\n");
-    });
+      return ("id,part,truth,prediction,x,y\n" + mapped.map((i, n) => [rows.id[i], data.parts[rows.part[i]], rows.truth[i] ?? "", rows.prediction[i] ?? "", xy[2 * n], xy[2 * n + 1]].map((c) => quoted(String(c))).join(",")).join("\n") + "\n");
+    };
+    for (const [name, act] of [[".map-csv", () => copy(mapCsv())], [".map-save", () => save(mapCsv(), `map-${data.maps[k].name}`)]]) {
+      const b = $(name, box);
+      b.hidden = false;
+      b.addEventListener("click", act);
+    }
     svg.setAttribute("tabindex", "0");
     svg.setAttribute("role", "application");
     svg.setAttribute("aria-roledescription", words.mapRole);

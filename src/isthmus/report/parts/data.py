@@ -44,7 +44,8 @@ def data(run: Run, words: Words) -> dict[str, Any]:
         for name, guess in entry["understood"].items():
             if isinstance(guess, dict) and "value" in guess:
                 guesses.append(
-                    [words.said(role), words.said(name), _short(guess.get("value")),
+                    [words.said(role), words.said(name),
+                     _short(guess.get("value"), words),
                      words.said(str(guess.get("why") or "")), str(guess.get("option") or "")]
                 )  # fmt: skip
     bad = results["quarantine"]
@@ -80,11 +81,14 @@ def data(run: Run, words: Words) -> dict[str, Any]:
     }
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, words: Words) -> str:
+    """A value in a cell; only sentences are translated, names of columns and classes stay."""
     if isinstance(value, dict):
-        text = ", ".join(f"{k} {v}" for k, v in value.items())
+        text = ", ".join(
+            f"{k} {_short(v, words) if isinstance(v, dict) else v}" for k, v in value.items()
+        )
     elif isinstance(value, list):
         text = ", ".join(map(str, value))
     else:
-        text = "–" if value is None else str(value)
+        text = "–" if value is None else words.said(str(value))
     return text if len(text) < 160 else text[:159] + "…"

@@ -14,5 +14,5 @@ def findings(run: Run) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for entry in sorted(run.results.get("findings", []), key=lambda f: ORDER[f["severity"]]):
         if entry not in found:
-            found.append(entry)
+            found.append({"overridden": False, **entry})
     return found

@@ -55,7 +55,7 @@ def gap(run: Run, words: Words) -> dict[str, Any] | None:
                 ("" if g["chance"] is None else f"{g['chance']:.3g}", g["chance"] or 0),
                 ("" if g["p_value"] is None else f"{g['p_value']:.3g}", g["p_value"] or 0),
                 words.said(g["reading"]),
-                g["how"],
+                words.said(g["how"]),
             ]
             for g in found["gaps"]
         ],
@@ -74,7 +74,7 @@ def _value(g: dict[str, Any]) -> str:
 
 
 def _maps(run: Run, words: Words) -> list[dict[str, Any]]:
-    """PCA of all mapped rows, then a neighbourhood map of at most 700 of them."""
+    """PCA of all mapped rows, then a neighbourhood map of at most 2,000 of them."""
     t, facts = words.t, run.facts
     assert facts is not None and run.components is not None
     rows = facts["rows"]

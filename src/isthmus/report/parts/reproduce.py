@@ -10,6 +10,8 @@ from isthmus.report.folder import Run
 from isthmus.report.parts.table import table
 from isthmus.report.words import Words
 
+NAMES = {"label_set": "classes"}  # options whose name is not the argument's
+DEFAULTS = (("seed", "0"), ("label_set", "auto"))
 FLAGS = {"allow_license": "--allow-license", "no_cache": "--no-cache"}
 
 
@@ -18,12 +20,16 @@ def command(run: Run) -> str:
     call = (run.facts or {}).get("call")
     if not call:
         return ""
-    words = ["isthmus transfer"]
+    words = [f"isthmus {run.results['settings'].get('command', 'transfer')}"]
     for key, value in call.items():
         if key in FLAGS:
             words.append(FLAGS[key])
-        elif not (key == "seed" and value == "0"):
-            words.append(f"--{key.replace('_', '-')} {shlex.quote(value)}")
+        elif key == "header":
+            words.append("--header" if value == "True" else "--no-header")
+        elif isinstance(value, list):  # an option that is repeated
+            words += [f"--{key} {shlex.quote(v)}" for v in value]
+        elif (key, value) not in DEFAULTS:
+            words.append(f"--{NAMES.get(key, key).replace('_', '-')} {shlex.quote(value)}")
     return " \\\n  ".join([*words, f"--out {shlex.quote(run.folder.name)}"])
 
 

@@ -10,6 +10,7 @@ from isthmus.report import numbers
 from isthmus.report.charts import intervals
 from isthmus.report.folder import Run
 from isthmus.report.parts.table import table
+from isthmus.report.parts.witnesses import diagnosis, validators
 from isthmus.report.words import Words
 
 
@@ -63,14 +64,21 @@ def routes(run: Run, words: Words) -> dict[str, Any]:
         "board": board,
         "evidence": results["evidence"],
         "candidates": _candidates(results.get("choice"), words),
+        "diagnosis": diagnosis(results.get("choice"), words),
+        "validators": validators(results.get("choice"), words),
         "metrics": _metrics(proof, words),
         "per_class": _per_class(proof, words),
         "notes": [
-            f"{entry['route']}: {trouble['reason']}. {trouble['remedy']}"
+            t(
+                "%(route)s: %(reason)s. %(remedy)s.",
+                route=words.said(entry["route"]),
+                reason=words.said(trouble["reason"]),
+                remedy=words.said(trouble["remedy"]).rstrip("."),
+            )
             for entry in results["routes"]
             for trouble in entry.get("troubles", [])
         ]
-        + list(proof["notes"]),
+        + [words.said(note) for note in proof["notes"]],
     }
 
 
@@ -94,6 +102,11 @@ def _stack(svg: str, text: str) -> Markup:
     return Markup('<span class="figure">{}<span>{}</span></span>').format(Markup(svg), text)
 
 
+def _sentence(text: str) -> Markup:
+    """Words in a column of figures: these may wrap."""
+    return Markup('<span class="sentence">{}</span>').format(text)
+
+
 def _evidence(entry: dict[str, Any], span: tuple[float, float], words: Words) -> Any:
     t = words.t
     if entry["score"] and entry["score"].get("value") is not None:
@@ -107,10 +120,10 @@ def _evidence(entry: dict[str, Any], span: tuple[float, float], words: Words) ->
             gain=numbers.gain(gain, "accuracy"),
             accuracy=numbers.figure(entry["estimated_accuracy"], "accuracy"),
         )
-        return text, float(entry["estimated_accuracy"]["value"])
+        return _sentence(text), float(entry["estimated_accuracy"]["value"])
     reason = words.said(entry["reason"]) if entry["reason"] else ""
     status = words.said(entry["status"])
-    return f"{status}: {reason}" if reason else status, -1e9
+    return _sentence(f"{status}: {reason}") if reason else status, -1e9
 
 
 def _proved(score: Any, span: tuple[float, float], metric: str) -> list[Any]:
@@ -175,18 +188,14 @@ def _metrics(proof: dict[str, Any], words: Words) -> dict[str, Any] | None:
     for name, value in proof["metrics"].items():
         if isinstance(value, dict) and {"value", "low", "how"} <= set(value):
             unit = "accuracy" if name in _SHARES else ""
-            if value["value"] is None:
-                rows.append([words.said(name.replace("_", " ")), ("–", -1e9), value["how"]])
-                continue
-            rows.append(
-                [words.said(name.replace("_", " ")),
-                 (numbers.figure(value, unit), float(value["value"])), value["how"]]
-            )  # fmt: skip
+            shown: tuple[str, float] = ("–", -1e9)
+            if value["value"] is not None:
+                shown = (numbers.figure(value, unit), float(value["value"]))
+            rows.append([words.said(name.replace("_", " ")), shown, words.said(value["how"])])
     exact = proof.get("exact")
     if exact and exact["value"] is not None:
-        shown = numbers.figure(exact, "accuracy")
-        value = (shown, float(exact["value"]))
-        rows.insert(1, [t("accuracy, exact interval"), value, exact["how"]])
+        shown = (numbers.figure(exact, "accuracy"), float(exact["value"]))
+        rows.insert(1, [t("accuracy, exact interval"), shown, words.said(exact["how"])])
     if not rows:
         return None
     return table(
@@ -200,7 +209,8 @@ def _metrics(proof: dict[str, Any], words: Words) -> dict[str, Any] | None:
 _SHARES = (
     "accuracy", "balanced_accuracy", "precision_macro", "precision_weighted", "recall_macro",
     "recall_weighted", "f1_macro", "f1_weighted", "ece", "ece_adaptive", "f1_micro",
-    "subset_accuracy", "hamming_loss",
+    "subset_accuracy", "hamming_loss", "os_star", "unknown_recall", "h_score", "os",
+    "known_accuracy", "false_refusal",
 )  # fmt: skip
 
 

@@ -9,18 +9,18 @@ from isthmus.report.folder import Run
 from isthmus.report.words import Words
 
 AXES = ("epoch", "step", "iteration")
-PANELS = (("loss", ("loss", "nll")), ("accuracy", ("acc", "f1", "score")), ("lr", ("lr",)))
+PANELS = (
+    ("loss", ("loss", "nll")),
+    ("accuracy", ("acc", "f1", "score", "confidence", "held_out")),
+    ("lr", ("lr",)),
+)
 
 
 def training(run: Run, words: Words) -> list[dict[str, Any]]:
     """One entry a log: charts of losses, of accuracies, of the rest, and the table behind them."""
     found = []
-    for name, steps in run.logs.items():
-        numeric = [
-            {k: float(v) for k, v in s.items()
-             if isinstance(v, (int, float)) and not isinstance(v, bool)}
-            for s in steps
-        ]  # fmt: skip
+    for name, steps in _stages(run.logs):
+        numeric = [_numbers(step) for step in steps]
         axis = next((a for a in AXES if any(a in s for s in numeric)), None)
         keys = list(dict.fromkeys(k for s in numeric for k in s if k not in (*AXES, "time")))
         if len(numeric) < 2 or not keys:
@@ -50,6 +50,33 @@ def training(run: Run, words: Words) -> list[dict[str, Any]]:
                           "keys": [axis or "line", *keys],
                           "csv": _csv(numeric, axis, keys)})  # fmt: skip
     return found
+
+
+def _stages(logs: dict[str, list[dict[str, Any]]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Each stage of a training by itself: every one counts its epochs from the start."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, steps in logs.items():
+        for step in steps:
+            stage = step.get("stage")
+            found.setdefault(f"{name}: {stage}" if stage else name, []).append(step)
+    return list(found.items())
+
+
+def _numbers(step: dict[str, Any]) -> dict[str, float]:
+    """The figures of an entry; those of ``losses`` are called losses unless they say what."""
+    inner = step.get("losses")
+    losses = inner if isinstance(inner, dict) else {}
+    flat = {k: v for k, v in step.items() if not (k == "step" and "epoch" in step)}
+    flat |= {k if _named(k) else f"{k} loss": v for k, v in losses.items()}
+    return {
+        k: float(v)
+        for k, v in flat.items()
+        if isinstance(v, (int, float)) and not isinstance(v, bool)
+    }
+
+
+def _named(key: str) -> bool:
+    return any(word in key.lower() for _, words in PANELS for word in words)
 
 
 def _panel(key: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from isthmus.report import numbers
 from isthmus.report.charts import intervals
 from isthmus.report.folder import Run
+from isthmus.report.parts.findings import findings
 from isthmus.report.words import Words
 
 
@@ -17,6 +18,7 @@ def verdict(run: Run, words: Words) -> dict[str, Any]:
     chosen = results["chosen"]
     gain = proof["gains"].get("no transfer")
     score = proof["headline"].get(chosen)
+    found = findings(run)
     mark, headline = _headline(proof, gain, words)
     if results["verdict"]["evidence"].get("rule", "").startswith("declined"):
         declined = t("The source was declined: the model that serves does without it.")
@@ -71,7 +73,8 @@ def verdict(run: Run, words: Words) -> dict[str, Any]:
             ),
             "none": t("not measured"),
         }[proof["kind"]],
-        "warnings": sum(f["severity"] != "info" for f in results.get("findings", [])),
+        "warnings": sum(f["severity"] != "info" for f in found if not f.get("overridden")),
+        "overridden": [f for f in found if f.get("overridden")],
     }
 
 

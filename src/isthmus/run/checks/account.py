@@ -14,13 +14,14 @@ import numpy as np
 from isthmus.backbone import embed
 from isthmus.data.checks.finding import Finding
 from isthmus.data.samples import FrameItems
+from isthmus.run.checks.gap import relative_gap
 from isthmus.run.checks.view import ModelView
 from isthmus.run.extract import Part
 from isthmus.types import Array
 
 LATE = True  # needs features
 LOOKED = 3
-EQUAL = 1e-3
+EQUAL = 1e-3  # of the largest value
 
 
 def find(view: ModelView) -> Iterable[Finding]:
@@ -48,7 +49,7 @@ def _recomputed(view: ModelView, role: str, part: Part) -> Iterable[Finding]:
     if len(fresh.rows) != len(rows):
         return
     X = np.asarray(part.X)
-    wrong = [i for i, row in enumerate(rows) if _gap(X[row], fresh.features[i]) > EQUAL]
+    wrong = [i for i, row in enumerate(rows) if relative_gap(fresh.features[i], X[row]) > EQUAL]
     if not wrong:
         return
     ids = tuple(part.samples.ids[int(rows[i])] for i in wrong)
@@ -64,7 +65,7 @@ def _recomputed(view: ModelView, role: str, part: Part) -> Iterable[Finding]:
             role, part, f"{elsewhere} of {len(rows)} rows have another row's features", ids
         )
         return
-    worst = max(_gap(X[rows[i]], fresh.features[i]) for i in wrong)
+    worst = max(relative_gap(fresh.features[i], X[rows[i]]) for i in wrong)
     yield Finding(
         "ISX025",
         "error",
@@ -76,11 +77,6 @@ def _recomputed(view: ModelView, role: str, part: Part) -> Iterable[Finding]:
         rows=ids,
         figures={"looked": len(rows), "wrong": len(wrong)},
     )
-
-
-def _gap(one: Array, other: Array) -> float:
-    scale = max(float(np.abs(other).max(initial=0)), 1e-12)
-    return float(np.abs(np.asarray(one) - other).max(initial=0)) / scale
 
 
 def _mixed(role: str, part: Part, evidence: str, rows: tuple[str, ...]) -> Finding:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from isthmus.data.checks.finding import Finding
+from isthmus.run.checks.gap import EQUAL, relative_gap
 from isthmus.run.checks.view import ModelView
 from isthmus.types import Array
 
-EQUAL = 1e-4  # of the largest value, as for the audit of the store
 _EVAL = "Put the network into eval mode before you hand it over, without augmentation"
 
 
@@ -32,32 +32,31 @@ def find(view: ModelView) -> Iterable[Finding]:
     elsewhere = _call(view, lonely)
     again = _call(view, batch)
     moved = [name for name, value in _states(view).items() if before.get(name) != value]
-    random = max(gap_of(one, two), 0.0)
-    if moved or (random <= EQUAL < gap_of(one, again)):
-        yield _finding(
-            view,
+    random, later = relative_gap(one, two), relative_gap(one, again)
+    if moved or (random <= EQUAL < later):
+        yield view.found(
             "ISX011",
+            "error",
             "the network changes while features are computed",
             f"{len(moved)} of its tensors differ after four batches, first {moved[0]!r}"
             if moved
-            else f"the same batch gives other features later, by {gap_of(one, again):.1e} of the "
-            "largest value",
+            else f"the same batch gives other features later, by {later:.1e} of the largest value",
             "Freeze it: in eval mode BatchNorm keeps the statistics as they were trained",
         )
     elif random > EQUAL:
-        yield _finding(
-            view,
+        yield view.found(
             "ISX013",
+            "error",
             "the same items give other features each time",
             f"two calls in a row differ by {random:.1e} of the largest value: dropout or "
             "augmentation is on",
             _EVAL,
         )
-    company = gap_of(one[:1], elsewhere[:1])
+    company = relative_gap(one[:1], elsewhere[:1])
     if company > EQUAL and random <= EQUAL:
-        yield _finding(
-            view,
+        yield view.found(
             "ISX012",
+            "error",
             "a row's features depend on the other rows of its batch",
             f"the same item differs by {company:.1e} of the largest value beside other items",
             _EVAL,
@@ -66,13 +65,6 @@ def find(view: ModelView) -> Iterable[Finding]:
 
 def _call(view: ModelView, batch: Array) -> Array:
     return np.asarray(view.backbone(batch), dtype=np.float64)
-
-
-def gap_of(one: Array, other: Array) -> float:
-    if one.shape != other.shape:
-        return float("inf")
-    scale = max(float(np.abs(np.nan_to_num(one)).max(initial=0)), 1e-12)
-    return float(np.abs(np.nan_to_num(one) - np.nan_to_num(other)).max(initial=0)) / scale
 
 
 def _states(view: ModelView) -> dict[str, Any]:
@@ -84,7 +76,3 @@ def _states(view: ModelView) -> dict[str, Any]:
         for index, module in enumerate(view.modules())
         for name, value in module.state_dict().items()
     }
-
-
-def _finding(view: ModelView, code: str, title: str, evidence: str, remedy: str) -> Finding:
-    return Finding(code, "error", title, evidence, str(view.backbone.name), remedy)

@@ -65,11 +65,12 @@ def _pictures(view: ModelView) -> Iterable[Finding]:
     base = _made(view, png(upright))
     if base is None:
         return
-    wrong = [o for o in range(2, 9) if _gap(base, _made(view, png(stored(upright, o), o))) > 0.1]
+    turned = {o: _made(view, png(stored(upright, o), o)) for o in range(2, 9)}
+    wrong = [o for o, made in turned.items() if _spread_gap(base, made) > 0.1]
     if wrong:
-        yield _finding(
-            view,
+        yield view.found(
             "ISX008",
+            "warning",
             "preprocess ignores the EXIF orientation of photos",
             f"a picture and its copies with orientation {', '.join(map(str, wrong))} differ",
             "Apply PIL.ImageOps.exif_transpose after opening",
@@ -79,10 +80,10 @@ def _pictures(view: ModelView) -> Iterable[Finding]:
     Image.fromarray(grey).save(eight, "PNG")
     Image.fromarray(grey.astype(np.uint16) * 257).save(sixteen, "PNG")
     one = _made(view, eight.getvalue())
-    if one is not None and _gap(one, _made(view, sixteen.getvalue())) > 0.1:
-        yield _finding(
-            view,
+    if one is not None and _spread_gap(one, _made(view, sixteen.getvalue())) > 0.1:
+        yield view.found(
             "ISX009",
+            "warning",
             "preprocess loses the brightness of 16-bit pictures",
             "the same picture in 8 and in 16 bits differs",
             "Divide 16-bit values by 257 instead of converting them to mode L or RGB",
@@ -92,9 +93,9 @@ def _pictures(view: ModelView) -> Iterable[Finding]:
     Image.fromarray(noise).save(jpeg, "JPEG")
     half = jpeg.getvalue()[: len(jpeg.getvalue()) // 2]
     if _made(view, half) is not None:
-        yield _finding(
-            view,
+        yield view.found(
             "ISX010",
+            "warning",
             "preprocess takes half a file for a whole one",
             "a JPEG cut in the middle was decoded; its lower half is grey",
             "Leave PIL.ImageFile.LOAD_TRUNCATED_IMAGES off and let the error through",
@@ -114,10 +115,10 @@ def _sounds(view: ModelView) -> Iterable[Finding]:
     low, high = _made(view, wav(8000)), _made(view, wav(16000))
     if low is None or high is None:
         return
-    if low.shape != high.shape or _gap(low, high) > 0.5:
-        yield _finding(
-            view,
+    if low.shape != high.shape or _spread_gap(low, high) > 0.5:
+        yield view.found(
             "ISX021",
+            "warning",
             "preprocess ignores the sample rate of recordings",
             f"one second of the same tone at 8 and at 16 kHz gives {low.shape} and {high.shape}"
             + (" with other values" if low.shape == high.shape else ""),
@@ -132,14 +133,10 @@ def _made(view: ModelView, raw: bytes) -> Array | None:
         return None
 
 
-def _gap(one: Array, other: Array | None) -> float:
+def _spread_gap(one: Array, other: Array | None) -> float:
     """Mean difference in units of the first one's deviation; infinite where shapes differ."""
     if other is None:
         return 0.0
     if one.shape != other.shape:
         return float("inf")
     return float(np.abs(one - other).mean() / max(float(one.std()), 1e-9))
-
-
-def _finding(view: ModelView, code: str, title: str, evidence: str, remedy: str) -> Finding:
-    return Finding(code, "warning", title, evidence, str(view.backbone.name), remedy)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from isthmus.data.checks.finding import Finding
+from isthmus.run.checks.gap import relative_gap
 from isthmus.run.checks.view import ModelView
 from isthmus.types import Array
 
@@ -39,14 +40,13 @@ def find(view: ModelView) -> Iterable[Finding]:
         other = np.asarray(view.backbone(widened(batch, pad, items.shape[-1])), dtype=np.float64)
     except Exception:  # a fixed length cannot be widened: nothing can be said
         return
-    gap = float(np.abs(one - other).max() / max(float(np.abs(one).max()), 1e-12))
+    gap = relative_gap(one, other)
     if gap > EQUAL:
-        yield Finding(
+        yield view.found(
             "ISX020",
             "error",
             "the features of a text depend on the padding behind it",
             f"with twice the length they differ by {gap:.1e} of the largest value",
-            where=str(view.backbone.name),
-            remedy="Leave padding out of the attention and of the mean (use the mask)",
-            figures={"difference": gap},
+            "Leave padding out of the attention and of the mean (use the mask)",
+            difference=gap,
         )

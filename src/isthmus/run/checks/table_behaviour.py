@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.data.checks.finding import Finding
-from isthmus.run.checks.behaviour import EQUAL, gap_of
+from isthmus.run.checks.gap import EQUAL, relative_gap
 from isthmus.run.checks.view import ModelView
 from isthmus.types import Array
 
@@ -29,25 +29,23 @@ def find(view: ModelView) -> Iterable[Finding]:
 
     rows = frame.iloc[:ROWS]
     one, two = made(rows), made(rows)
-    if gap_of(one, two) > EQUAL:
-        yield _finding(
-            view,
+    random = relative_gap(one, two)
+    if random > EQUAL:
+        yield view.found(
             "ISX013",
+            "error",
             "the same rows give other features each time",
-            f"two calls differ by {gap_of(one, two):.1e} of the largest value",
+            f"two calls differ by {random:.1e} of the largest value",
             "Fix the seed of the encoder",
         )
         return
     alone = made(rows.iloc[:2])
-    if gap_of(one[:2], alone) > EQUAL:
-        yield _finding(
-            view,
+    company = relative_gap(one[:2], alone)
+    if company > EQUAL:
+        yield view.found(
             "ISX012",
+            "error",
             "a row's features depend on the other rows of the table",
-            f"the first two rows alone differ by {gap_of(one[:2], alone):.1e} of the largest value",
+            f"the first two rows alone differ by {company:.1e} of the largest value",
             "Fit the encoder once, on training rows, and only apply it afterwards",
         )
-
-
-def _finding(view: ModelView, code: str, title: str, evidence: str, remedy: str) -> Finding:
-    return Finding(code, "error", title, evidence, str(view.backbone.name), remedy)

@@ -49,26 +49,20 @@ def find(view: ModelView) -> Iterable[Finding]:
     if not view.by_items:
         return
     if view.backbone.reference.get("weights") == "random":
-        yield _finding(view, "the weights are random, as was asked for", "weights='random'")
+        yield _never_loaded(view, "the weights are random, as was asked for", "weights='random'")
         return
     if not view.custom:
         return  # leaves account for every tensor of the file
     for module in view.modules():
         names, looked = untrained(module)
         if names:
-            yield _finding(
+            yield _never_loaded(
                 view,
                 f"{len(names)} of {looked} layers hold initial weights: they were never loaded",
                 f"first {', '.join(names[:4])}",
             )
 
 
-def _finding(view: ModelView, title: str, evidence: str) -> Finding:
-    return Finding(
-        "ISX017",
-        "warning",
-        title,
-        evidence,
-        where=str(view.backbone.name),
-        remedy="Load the whole state (strict=True) and look at the names that do not fit",
-    )
+def _never_loaded(view: ModelView, title: str, evidence: str) -> Finding:
+    remedy = "Load the whole state (strict=True) and look at the names that do not fit"
+    return view.found("ISX017", "warning", title, evidence, remedy)

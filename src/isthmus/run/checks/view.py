@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isthmus.backbone import Store
+from isthmus.data.checks.finding import Finding, Severity
 from isthmus.data.checks.view import RawView
 from isthmus.data.samples import FrameItems, Samples
 from isthmus.errors import IsthmusError
@@ -94,6 +95,19 @@ class ModelView:
                 found = [self.backbone.build()]
             self._memo["modules"] = found
         return list(self._memo["modules"])
+
+    def found(
+        self,
+        code: str,
+        severity: Severity,
+        title: str,
+        evidence: str,
+        remedy: str,
+        **figures: Any,
+    ) -> Finding:
+        """A finding about the backbone itself."""
+        where = str(getattr(self.backbone, "name", ""))
+        return Finding(code, severity, title, evidence, where, remedy, figures=figures)
 
     def parts(self) -> list[tuple[str, Part]]:
         """Extracted parts by role; a test set that is the target itself once."""

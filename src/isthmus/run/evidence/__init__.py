@@ -33,6 +33,7 @@ from isthmus.select.routes.base import ModelFactory
 logger = logging.getLogger(__name__)
 
 FACTS, TENSORS = "report_data.json", "report_data.safetensors"
+_REPEATED = ("method", "allow")  # options that may be given several times
 # Seconds for attributions: a share of what the run took, within these; all else is bounded by rows
 LEAST, MOST, SHARE = 1.5, 8.0, 0.25
 
@@ -132,11 +133,16 @@ def _gap(
         return None
 
 
-def _call(call: dict[str, Any]) -> dict[str, str]:
-    """Arguments that were given, flat and as text."""
+def _call(call: dict[str, Any]) -> dict[str, str | list[str]]:
+    """Arguments that were given, flat and as text; lists are options that are repeated."""
     flat = {**call, **(call.get("reading") or {})}
     flat.pop("reading", None)
-    return {k: str(v) for k, v in flat.items() if v is not None and v is not False}
+    header = {"header": str(flat.pop("header"))} if flat.get("header") is not None else {}
+    given = {k: v for k, v in flat.items() if v is not None and v is not False}
+    return {
+        k: list(map(str, v)) if isinstance(v, list | tuple) and k in _REPEATED else str(v)
+        for k, v in given.items()
+    } | header
 
 
 def _ranked(folder: str | Path) -> tuple[str, ...]:

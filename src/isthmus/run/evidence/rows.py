@@ -18,6 +18,7 @@ from isthmus.types import Array
 PARTS = ("source", "labelled target", "target", "test")
 ON_MAP = {"source": 2000, "labelled target": 400, "target": 1600, "test": 1600}
 ERRORS, RIGHT, RANKED = 500, 600, 50
+LIGHT = 10  # times as many where a row is a name and a picture at most, no text and no cells
 NEAREST = 4
 EXPLAINED = 6
 
@@ -136,7 +137,9 @@ def keep(
     if scored is not None and role is not None:
         part = part_of(features, role)
         assert part is not None
-        kept.add(role, scored.rows[_worth_opening(scored, rng)], part.samples)
+        heavy = part.samples.modality in ("text", "table")
+        chosen = _worth_opening(scored, rng, times=1 if heavy else LIGHT)
+        kept.add(role, scored.rows[chosen], part.samples)
     place = {name: i for i, name in enumerate(target.samples.ids)}
     wanted = [place[name] for name in ranked[:RANKED] if name in place]
     kept.add("target", np.array(wanted, dtype=int), target.samples)
@@ -152,15 +155,15 @@ def _role(role: str, same: bool) -> str:
     return "target" if role == "test" and same else role
 
 
-def _worth_opening(scored: Scored, rng: np.random.Generator) -> Array:
+def _worth_opening(scored: Scored, rng: np.random.Generator, *, times: int) -> Array:
     """Positions in the score: the worst answers, and right ones at random."""
     order = np.argsort(-scored.doubt, kind="stable")
     if scored.task == "regression":
-        return order[:ERRORS]
-    wrong = order[: min(ERRORS, int((~scored.right).sum()))]
+        return order[: times * ERRORS]
+    wrong = order[: min(times * ERRORS, int((~scored.right).sum()))]
     fine = np.flatnonzero(scored.right)
-    if len(fine) > RIGHT:
-        fine = rng.choice(fine, RIGHT, replace=False)
+    if len(fine) > times * RIGHT:
+        fine = rng.choice(fine, times * RIGHT, replace=False)
     return np.concatenate([wrong, np.sort(fine)])
 
 

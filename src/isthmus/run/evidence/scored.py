@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.fit.open_set import UNKNOWN
 from isthmus.run.case import Case
 from isthmus.run.proof import Proof
 from isthmus.types import Array, Task
@@ -52,7 +53,9 @@ class Scored:
             )
         if self.task == "regression":
             return np.zeros(len(self.rows), dtype=bool)
-        return np.asarray(self.truth.astype(str) == self.predicted.astype(str))
+        truth, said = self.truth.astype(str), self.predicted.astype(str)
+        novel = (said == UNKNOWN) & ~np.isin(truth, self.classes)
+        return np.asarray((truth == said) | novel)
 
     @property
     def doubt(self) -> Array:
