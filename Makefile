@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.isthmus-ready
 CONSTRAINTS := $(wildcard constraints.txt)
 
-.PHONY: setup demo test check bench bench-choice bench-digits bench-few-labels bench-rivals bench-validators choice-prior bench-published bench-scale docs drill clean
+.PHONY: setup demo test check bench bench-choice bench-digits bench-few-labels bench-rivals bench-validators choice-prior bench-published bench-scale bench-signs bench-mismatch bench-estimate docs drill clean
 
 setup: $(STAMP)
 
@@ -42,6 +42,15 @@ bench-few-labels: setup
 
 bench-rivals: setup
 	$(BIN)/python -m benchmarks.bench_rivals
+
+bench-signs: setup
+	$(BIN)/python -m benchmarks.bench_signs
+
+bench-mismatch: setup
+	$(BIN)/python -m benchmarks.bench_mismatch
+
+bench-estimate: setup
+	$(BIN)/python -m benchmarks.bench_estimate
 
 bench-validators: setup
 	$(BIN)/python -m benchmarks.bench_validators

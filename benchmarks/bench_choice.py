@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.choice_prior import NAMES, ROOT, Record, learn, records
-from isthmus.select.blended import estimated_accuracy
-from isthmus.select.descriptors import OWN, TASK, blend_row
+from isthmus.select.descriptors import OWN, TASK
 from isthmus.select.prior import ChoicePrior
 
 STOCK = ("centre", "pca", "coral", "gfk", "tca", "balanced", "prior")
@@ -37,7 +36,6 @@ class Outcome:
     blend: float
     choice: float
     declined: bool
-    estimate: tuple[float, float, float]
 
 
 def judged(found: Sequence[Record], *, reported: bool) -> list[Outcome]:
@@ -57,11 +55,7 @@ def outcome(r: Record, prior: ChoicePrior) -> Outcome:
     right = float((proba.argmax(axis=1) == r.truth).mean())
     base = float(r.accuracy[r.order.index("source-only")])
     declined = float(weights @ gain) < prior.least
-    row = blend_row(r.rows, weights, gain, proba)
-    told = estimated_accuracy(prior, row, proba)
-    return Outcome(
-        r, right, base if declined else right, declined, (told.value, told.low, told.high)
-    )
+    return Outcome(r, right, base if declined else right, declined)
 
 
 def line(name: str, gains: np.ndarray, regret: np.ndarray | None = None) -> str:
@@ -117,23 +111,13 @@ def report(found: list[Outcome], title: str) -> None:
         print(line(f"selected by {name}", own, best - own))
     print(line("best of stock, in hindsight", best))
     declined = np.mean([o.declined for o in found])
-    right = np.array([o.blend for o in found])
-    value, low, high = np.array([o.estimate for o in found]).T
-    inside = ((low <= right) & (right <= high)).mean()
-    print(
-        f"declined {100 * declined:.0f} % of the tasks; estimated accuracy of the blend misses by "
-        f"{100 * np.abs(value - right).mean():.1f} points "
-        f"(bias {100 * (value - right).mean():+.1f}); 90 % intervals hold {100 * inside:.0f} %, "
-        f"width {100 * (high - low).mean():.0f} points"
-    )
-    suites = sorted({o.record.suite for o in found})
-    print("by suite, gain of the choice and error of the estimate:")
-    for suite in suites:
+    print(f"declined {100 * declined:.0f} % of the tasks (estimated accuracy: make bench-estimate)")
+    print("by suite, gain of the choice:")
+    for suite in sorted({o.record.suite for o in found}):
         mine = [i for i, o in enumerate(found) if o.record.suite == suite]
-        off = 100 * np.abs(value - right)[mine].mean()
         print(
             f"  {suite:14s} {len(mine):4d}  {100 * choice[mine].mean():+6.2f}  worst "
-            f"{100 * choice[mine].min():+6.1f}  estimate off by {off:4.1f}"
+            f"{100 * choice[mine].min():+6.1f}"
         )
 
 

@@ -29,7 +29,7 @@ from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.model import FeatureModel
 from isthmus.select.bench import Bench
 from isthmus.select.candidates import candidates
-from isthmus.select.descriptors import Surroundings, blend_row, columns, table
+from isthmus.select.descriptors import Surroundings, columns, table
 from isthmus.select.prior import FILE, SCHEMA, ChoicePrior, settled
 from isthmus.select.routes.base import Domains, Labelled
 
@@ -89,8 +89,8 @@ def record(task: ChoiceTask, *, reported: bool) -> Record:
 def learn(records: Sequence[Record]) -> dict[str, Any]:
     """The table from these records, as JSON.
 
-    Whatever is learned about expectations (the downside, the accuracy of the blend, the errors) is
-    learned from expectations that a table without the record's suite gave.
+    Whatever is learned about expectations (the downside, the errors) is learned from expectations
+    that a table without the record's suite gave.
     """
     X, gain, suite, weight = _stacked(records)
     held = _left_out(X, gain, suite, weight)
@@ -109,37 +109,19 @@ def learn(records: Sequence[Record]) -> dict[str, Any]:
         "gain": _grown(X, gain, weight, 0),
         "downside": _grown(X, short, weight, 1),
     }
-    empty = {"start": 0.0, "trees": []}
-    draft = ChoicePrior.from_dict(
-        state | {"accuracy": empty, "spread": empty, "gain_error": {}, "accuracy_error": {}}
-    )
+    draft = ChoicePrior.from_dict(state | {"gain_error": {}})
     shortfall = _left_out(X, short, suite, weight)
-    at, blends, found = 0, [], []
+    at, missed = 0, []
     for r in records:
         part = slice(at, at + len(r.order))
         at += len(r.order)
         expected, down = settled(held[part], shortfall[part], r.order)
         weights = draft.weights(expected, down)
         p = np.tensordot(weights, r.proba.astype(np.float64), 1)
-        blends.append(blend_row(r.rows, weights, expected, p))
         right = float((p.argmax(axis=1) == r.truth).mean())
         base = float(r.accuracy[r.order.index("source-only")])
-        found.append((right, right - base - weights @ expected, p.max(axis=1).mean(), len(p)))
-    B = np.array(blends)
-    right, missed, sure, count = np.array(found).T
-    own, ones = np.array([r.suite for r in records]), np.ones(len(B))
-    offset = right - sure
-    error = np.abs(offset - _left_out(B, offset, own, ones))
-    spread = np.maximum(_left_out(B, error, own, ones), 0.01)
-    ratio = error / np.hypot(spread, np.sqrt(np.maximum(right * (1 - right), 0.01) / count))
-    # variants are drawn from fewer domains than they are many: intervals are those of real pairs
-    real = np.array([r.reported for r in records])
-    if real.sum() >= 30:
-        ratio = ratio[real]
+        missed.append(right - base - weights @ expected)
     return state | {
-        "accuracy": _grown(B, offset, ones, 2),
-        "spread": _grown(B, error, ones, 3),
-        "accuracy_error": {level: _upper(ratio, float(level)) for level in ("0.9", "0.95")},
         "gain_error": {
             "low": round(float(np.quantile(missed, 0.05)), 4),
             "high": round(float(np.quantile(missed, 0.95)), 4),
@@ -191,12 +173,6 @@ def _grown(X: np.ndarray, y: np.ndarray, weight: np.ndarray, seed: int) -> dict[
         )
     start = float(np.ravel(model.init_.constant_)[0])
     return {"start": float(f"{start:.6g}"), "trees": trees}
-
-
-def _upper(ratio: np.ndarray, level: float) -> float:
-    """The conformal quantile of what was missed, in units of what was expected to be."""
-    rank = min(int(np.ceil((len(ratio) + 1) * level)), len(ratio)) - 1
-    return round(float(np.sort(ratio)[rank]), 4)
 
 
 def _job(job: tuple[str, int]) -> Record:

@@ -7,6 +7,7 @@ import errno
 import importlib
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -118,6 +119,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     folded = {item.casefold(): item for item in known}
     near = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
     return f"Did you mean {folded[near[0]]!r}? " if near else ""
+
+
+def near_path(path: str | Path) -> str:
+    """``"Did you mean 'runs/heart'? "`` for the nearest name beside a path, or nothing."""
+    path = Path(path)
+    try:
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
+    except OSError:
+        return ""
+    return f"Did you mean {str(path.parent / near[0])!r}? " if near else ""
 
 
 _OUT_OF_MEMORY = (

@@ -7,9 +7,11 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from isthmus.errors import UsageError
+
+T = TypeVar("T")
 
 
 def classes_by_file(package: str, kind: Any) -> dict[str, type]:
@@ -35,8 +37,8 @@ def classes_by_file(package: str, kind: Any) -> dict[str, type]:
     return found
 
 
-def named(name: str, known: Mapping[str, type], *, what: str, otherwise: str) -> type:
-    """The class of a method by the name of its file, dashes, underscores and case aside.
+def named(name: str, known: Mapping[str, T], *, what: str, otherwise: str) -> T:
+    """What is known by the name of a method's file, dashes, underscores and case aside.
 
     Parameters
     ----------

@@ -15,10 +15,11 @@ from types import ModuleType
 from typing import Any
 
 from isthmus.backbone import Store, load_backbone
-from isthmus.data.checks import stop_on_errors
-from isthmus.run.case import pose
+from isthmus.data.checks import allowed_codes, overruled, stop_on_errors
+from isthmus.run.case import MAX_BAD, posed
 from isthmus.run.evidence import write_evidence
 from isthmus.run.extract import extract
+from isthmus.run.label_set import abstain, applies, known_setting, weigh_classes
 from isthmus.run.next_labels import write_next_labels
 from isthmus.run.preflight import preflight
 from isthmus.run.proof import prove
@@ -28,7 +29,8 @@ from isthmus.run.track import open_tracker, record, tracking
 from isthmus.select.methods import is_automatic, method_routes, names, wanted
 
 logger = logging.getLogger(__name__)
-_ELSEWHERE = ("overwrite", "say", "progress", "out", "track")  # do not change what a run finds
+# do not change what a run finds; a run that a check stopped goes on once that is allowed
+_ELSEWHERE = ("overwrite", "say", "progress", "out", "track", "allow")
 
 
 def transfer(
@@ -47,12 +49,15 @@ def transfer(
     allow_license: bool = False,
     head: str | None = None,
     method: Any = None,
+    deep: bool | None = None,
+    label_set: str | None = None,
     time: float | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     track: str | None = None,
     seed: int = 0,
     max_bad: float | None = None,
+    allow: Any = None,
     no_cache: bool = False,
     say: Callable[[str], None] = logger.info,
     progress: Callable[[str, int, int], None] | None = None,
@@ -88,7 +93,16 @@ def transfer(
         rows one serves if it beats the other routes; without, a single one that was named serves
         unproven, and the verdict says so. Default, ``"auto"``: without labelled target rows the
         automatic choice blends its candidates where a gain is to be expected; ``"none"`` turns
-        that off.
+        that off. A method of `isthmus.align` (``"dann"``, ``"shot"``, ...) trains a small network
+        on the features.
+    deep : bool, optional
+        Whether the automatic choice tries such networks too. Default: where `time` leaves room
+        and the diagnosis asks for it; the result says why or why not.
+    label_set : {"auto", "closed", "partial", "open", "universal"}, optional
+        Which classes the target holds (``--classes``). ``partial``: not all of the source's; rows
+        of those that seem absent are weighed down. ``open``: others as well; strange rows are
+        answered "unknown". ``universal``: both. ``auto``, the default, acts as ``closed`` and
+        says where another setting seems to fit.
     time : float, optional
         Budget in seconds. The source is sampled and routes are left unscored where it ends; the
         result says so. Without it every row and route is used, and the run is repeatable.
@@ -102,6 +116,9 @@ def transfer(
         Seed of folds, draws and bootstrap.
     max_bad : float, default=0.01
         Share of bad rows above which the run stops.
+    allow : str or list of str, optional
+        Codes of checks whose errors do not stop the run, e.g. ``"ISX012"``. What was overridden
+        stands in the results and in the report.
     no_cache : bool, default=False
         Neither read nor fill the feature store.
     say, progress : callable, optional
@@ -121,38 +138,34 @@ def transfer(
     """
     call = {k: v for k, v in locals().items() if k not in _ELSEWHERE}
     start = clock.monotonic()
-    bad = 0.01 if max_bad is None else max_bad
+    bad = MAX_BAD if max_bad is None else max_bad
     options = {name: value for name, value in reading.items() if value is not None}
+    allowed = allowed_codes(allow)
+    setting = known_setting(label_set)
     automatic, method = is_automatic(method)
     asked = wanted(method, seed=seed)
     settings = dict(
         shots=shots,
         head=head,
         method=names(asked.methods) or None,
+        deep=deep,
+        label_set=None if setting == "auto" else setting,
         seed=seed,
         time=time,
         max_bad=bad,
+        allow=",".join(allowed) or None,
         **options,
     )
     folder = claim_folder(out, call, overwrite=overwrite)
     open_tracker(track, folder)  # a tracker that is not there is refused before the work
-    case = pose(
-        source,
-        target,
-        target_labels=target_labels,
-        shots=shots,
-        test=test,
-        source_domain=source_domain,
-        target_domain=target_domain,
-        seed=seed,
-        options={**options, "max_bad": bad},
-        say=say,
-    )
+    case = posed(call, say=say)
+    applies(case, setting)
     methods, left_out = method_routes(
         asked,
         task=case.task,
         source=case.source is not None,
         labelled=case.labelled is not None,
+        sources=case.source_domains,
     )
     model = load_backbone(
         backbone,
@@ -166,7 +179,7 @@ def transfer(
     say(f"--- backbone\n{model.name}, {case.target.modality} features")
     store = None if no_cache else Store()
     look: dict[str, Any] = {"store": store, "max_bad": bad, "seed": seed}
-    found = preflight(case, model, **look)
+    found = overruled(preflight(case, model, **look), allowed)
     stop_on_errors(found)
     features = extract(
         case,
@@ -175,9 +188,11 @@ def transfer(
         deadline=None if time is None else start + 0.7 * time,
         progress=progress,
     )
-    found = preflight(case, model, features, known=found, **look)
+    found = overruled(preflight(case, model, features, known=found, **look), allowed)
     stop_on_errors(found)
     new_model = model_factory(case, head=head, seed=seed)
+    until = None if time is None else start + time
+    features, classes = weigh_classes(case, features, new_model, setting, seed=seed, deadline=until)
     choice = choose(
         case,
         features,
@@ -185,8 +200,10 @@ def transfer(
         seed=seed,
         methods=methods,
         automatic=automatic,
-        deadline=None if time is None else start + time,
+        deep=deep,
+        deadline=until,
     )
+    choice, classes = abstain(features, choice, new_model, classes, seed=seed)
     proof = prove(case, features, choice, head=head, seed=seed)
     result = Result.build(
         case,
@@ -196,7 +213,8 @@ def transfer(
         settings=settings,
         call=call_digest(call),
         seconds=clock.monotonic() - start,
-        notes=[*left_out, *choice.notes],
+        notes=[*left_out, *choice.notes, *classes.notes],
+        label_set=classes.as_dict(),
         findings=found,
     )
     if folder is not None:
@@ -204,7 +222,15 @@ def transfer(
         said = write_next_labels(folder, case, features, choice, new_model, seed=seed)
         spent = clock.monotonic() - start
         write_evidence(
-            folder, case, features, choice, proof, new_model, call=call, seed=seed, spent=spent
+            folder,
+            case,
+            features,
+            choice,
+            proof,
+            new_model,
+            call=call | {"allow": allowed or None},
+            seed=seed,
+            spent=spent,
         )
         with tracking(track, folder, settings) as tracker:
             record(tracker, result.results, folder)

@@ -11,6 +11,7 @@ from isthmus.adapt.base import discover
 from isthmus.cli.main import run
 from isthmus.cli.methods import WIDTH, command
 from isthmus.select.catalogue import catalogue
+from isthmus.select.methods import deep
 
 
 def call(*words):
@@ -22,7 +23,8 @@ def call(*words):
 def test_every_method_is_listed_once_and_no_line_is_too_long():
     lines = call().splitlines()
     names = [line[2:].split()[0] for line in lines if line[:2] in ("* ", "  ") and line[2:3] != " "]
-    assert sorted(names) == sorted(name.replace("_", "-") for name in discover())
+    known = [*discover(), *deep()]
+    assert sorted(names) == sorted(name.replace("_", "-") for name in known)
     assert max(map(len, lines)) <= WIDTH
     assert f"{len(names)} methods" in lines[-2]
 
@@ -49,6 +51,13 @@ def test_one_in_full():
     ):
         assert words in text
     assert "no route: it is for domains with different features" in call("gromov_wasserstein")
+
+
+def test_a_trained_method_in_full():
+    text = call("dann")
+    for words in ("isthmus transfer --method dann", "serves with NumPy alone", "Ganin et al. 2016"):
+        assert words in text
+    assert "no route: it compares two views" in call("fixmatch")
 
 
 def test_json():

@@ -73,8 +73,8 @@ def test_the_damaged_file_is_named(model, capsys, name):
 
 def test_what_is_no_model(tmp_path, capsys):
     for folder in (tmp_path, tmp_path / "gone"):
-        code, out, _ = call(capsys, "verify", folder)
-        assert code == 1 and "not a saved model" in out
+        code, out, err = call(capsys, "verify", folder)
+        assert code == 1 and "not a saved model" in out + err
 
 
 def test_verify_changes_nothing(model, capsys):

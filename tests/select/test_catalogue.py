@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.adapt.base import Adapter, discover
+from isthmus.align.names import trained
 from isthmus.errors import UsageError
 from isthmus.select.catalogue import FAMILIES, catalogue, one, page
 from isthmus.select.methods import why_not
@@ -19,12 +20,13 @@ ROOT = Path(__file__).parents[2]
 def rows_of_the_page():
     """Import path -> cells, read here in another way than the catalogue does."""
     text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    section = text.split("## Domain adaptation on features")[1].split("\n## ")[0]
     found = {}
-    for line in section.splitlines():
-        if line.startswith("|") and "`isthmus.adapt." in line:
-            cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-            found[cells[1].strip("`")] = cells
+    for title, start in (("Domain adaptation on features", "adapt"), ("Deep alignment", "align")):
+        section = text.split(f"## {title}")[1].split("\n## ")[0]
+        for line in section.splitlines():
+            if line.startswith("|") and f"`isthmus.{start}." in line:
+                cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+                found[cells[1].strip("`")] = cells
     return found
 
 
@@ -34,9 +36,15 @@ def test_it_reads_the_page_of_the_documentation():
 
 def test_every_method_is_listed_with_the_words_of_its_row():
     rows, listed = rows_of_the_page(), catalogue()
-    assert {m.import_path for m in listed} == {f"isthmus.adapt.{name}" for name in discover()}
+    assert {m.import_path for m in listed} == {
+        *(f"isthmus.adapt.{name}" for name in discover()),
+        *(f"isthmus.align.{name}" for name in trained()),
+    }
+    assert len({m.name for m in listed}) == len(listed)
     for m in listed:
         title, _, assumption, cost, fails, paper = rows[m.import_path]
+        if m.kind == "network":
+            cost = f"training of a small network; a step: {cost}"
         assert (m.title, m.assumption, m.cost) == (title.strip("`"), assumption, cost)
         assert (m.fails, m.paper) == (fails, paper)
         assert m.assumption and m.cost and m.paper
@@ -49,6 +57,18 @@ def test_facts_are_those_of_the_class():
         assert ("source labels" in m.needs) == bool(getattr(kind, "needs_labels", False))
         assert (m.kind == "adapter") == issubclass(kind, Adapter)
         assert set(m.parameters) == set(kind().get_params(deep=False))
+
+
+def test_trained_methods_say_what_they_are():
+    dann, shot = one("dann"), one("SHOT")
+    assert (dann.kind, dann.family, dann.route) == ("network", "adversarial", True)
+    assert dann.needs == ("source labels", "the extra 'deep'") and dann.parameters["strength"] == 30
+    assert shot.family == "deep" and "Source hypothesis transfer" in shot.text
+    assert not one("fixmatch").route and "two views" in one("fixmatch").reason
+    # a name that both folders have: the closed-form method keeps it
+    assert one("self-training").import_path == "isthmus.adapt.self_training"
+    assert one("deep-self-training").import_path == "isthmus.align.self_training"
+    assert {m.name for m in catalogue("adversarial")} >= {"dann", "cdan", "mcd", "wdgrl"}
 
 
 def test_known_methods():

@@ -11,6 +11,7 @@ from isthmus.adapt.base import Adapter
 from isthmus.adapt.coral import CORAL
 from isthmus.adapt.gromov_wasserstein import GromovWasserstein
 from isthmus.errors import UsageError
+from isthmus.fit.aligned import AlignedMLP
 from isthmus.fit.features import FeatureProcessor
 from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.model import FeatureModel
@@ -173,3 +174,45 @@ def test_it_refuses_without_a_source():
     whole = domains()
     assert "source" in MethodRoute("coral", CORAL()).refuses(Domains(None, whole.target, whole.Xt))
     assert MethodRoute("coral", CORAL()).refuses(whole) is None
+
+
+def test_trained_methods_go_by_name_without_torch(monkeypatch):
+    import builtins
+    import sys
+
+    for name in [n for n in sys.modules if n.split(".")[0] == "torch"]:
+        monkeypatch.delitem(sys.modules, name)
+    real = builtins.__import__
+
+    def refuse(name, *rest):
+        if name.split(".")[0] == "torch":
+            raise ImportError("torch is blocked")
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    ((name, net),) = wanted("Deep Self-Training", seed=5).methods
+    assert (name, net.method, net.random_state) == ("deep-self-training", "self_training", 5)
+    assert [n for n, _ in wanted(["dann", "deep_coral"]).methods] == ["dann", "deep-coral"]
+    with pytest.raises(UsageError, match=r"no method 'dannn'.*Did you mean dann"):
+        wanted("dannn")
+
+
+def test_a_network_of_ones_own_is_a_method():
+    ((name, net),) = wanted(AlignedMLP("mcc", steps=50)).methods
+    assert name == "mcc" and net.steps == 50
+    with pytest.raises(UsageError, match="named twice"):
+        wanted(["mcc", AlignedMLP("mcc")])
+    with pytest.raises(UsageError, match="no method of isthmus"):
+        wanted(AlignedMLP())
+
+
+def test_why_a_network_cannot_be_a_route(monkeypatch):
+    assert why_not(AlignedMLP("dann"), task="classification") is None
+    assert "for classification" in why_not(AlignedMLP("dann"), task="regression")
+    assert "two views" in why_not(AlignedMLP("fixmatch"))
+    monkeypatch.setattr(methods.importlib.util, "find_spec", lambda name: None)
+    assert "isthmus[deep]" in why_not(AlignedMLP("dann"))
+
+
+def test_all_are_the_methods_that_are_not_trained():
+    assert not any(isinstance(method, AlignedMLP) for _, method in wanted("all").methods)

@@ -46,7 +46,6 @@ def test_the_table_that_ships_is_of_this_version_and_small():
     assert prior.candidates == names and prior.columns == columns(names)
     assert FILE.stat().st_size < 400_000
     assert prior.learned_from["tasks"] > 300
-    assert 0 < prior.accuracy_error["0.9"] <= prior.accuracy_error["0.95"]
     assert prior.gain_error["low"] < 0 < prior.gain_error["high"]
 
 

@@ -18,6 +18,14 @@ format_option = click.option(
 )
 
 
+allow_option = click.option(
+    "--allow",
+    metavar="CODE",
+    multiple=True,
+    help="Go on in spite of this check's error (ISX012); repeatable. The report says so.",
+)
+
+
 QUIET = "isthmus.quiet"  # key of the call's `meta`, which all its contexts share
 
 

@@ -14,6 +14,7 @@ import click
 
 from isthmus import __version__
 from isthmus.cli.common import for_every_command
+from isthmus.cli.notes import once
 
 # command -> help line; kept here so that `isthmus --help` imports none of them
 COMMANDS = {
@@ -86,7 +87,8 @@ def run(args: list[str] | None = None) -> None:
     """Entry point. Exit codes: 0 ok, 1 the run failed, 2 wrong usage, 130 interrupted."""
     words = sys.argv[1:] if args is None else list(args)
     try:
-        code = cli.main(args=words, prog_name="isthmus", standalone_mode=False)
+        with once():
+            code = cli.main(args=words, prog_name="isthmus", standalone_mode=False)
         if args is None:  # the work is done: Ctrl-C while the interpreter ends undoes nothing
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(code if isinstance(code, int) else 0)

@@ -19,7 +19,8 @@ WIDTH = 100
 @click.argument("name", required=False, metavar="[NAME]")
 @click.option(
     "--family",
-    help="Keep one: instance, label-shift, feature, transport, relation, model or multi-source.",
+    help="Keep one: instance, label-shift, feature, transport, relation, model, multi-source, "
+    "adversarial or deep.",
 )
 @format_option
 def command(name: str | None, family: str | None, fmt: str) -> None:
@@ -72,7 +73,7 @@ def _full(m: Method) -> str:
         ("fails", m.fails),
         ("paper", m.paper),
         ("needs", ", ".join(m.needs) or "features of both domains only"),
-        ("torch", "tensors in, tensors out" if m.torch else "runs on NumPy"),
+        ("torch", _torch(m)),
         ("run", f"isthmus transfer --method {m.name}" if m.route else f"no route: {m.reason}"),
         ("Python", f"from {m.import_path} import {m.class_name}"),
     )
@@ -80,6 +81,12 @@ def _full(m: Method) -> str:
         if words:
             lines += _wrapped(f"{title:<9}", words, 9)
     return "\n".join([*lines, "", m.text])
+
+
+def _torch(m: Method) -> str:
+    if m.kind == "network":
+        return "trains with it (20 passes, 300 to 1,500 steps); serves with NumPy alone"
+    return "tensors in, tensors out" if m.torch else "runs on NumPy"
 
 
 def _wrapped(head: str, words: str, indent: int) -> list[str]:

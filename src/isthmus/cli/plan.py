@@ -21,6 +21,7 @@ def command(
     overwrite: bool,
     time_budget: float | None,
     method: tuple[str, ...],
+    allow: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Print what `isthmus transfer` would do with the same options, as YAML; do nothing.
@@ -40,6 +41,7 @@ def command(
         found = plan(
             time=time_budget,
             method=list(method) or None,
+            allow=list(allow) or None,
             say=(lambda text: None) if quiet else progress.say,
             **given,
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from isthmus.cli.common import emit, format_option, reading_options
+from isthmus.cli.common import allow_option, emit, format_option, reading_options
 
 
 class Seconds(click.ParamType):
@@ -77,6 +77,21 @@ def _use_plan(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     multiple=True,
     help="Offer a domain adaptation method as a route; repeatable; 'all'. See isthmus methods.",
 )
+@click.option(
+    "--classes",
+    "--label-set",
+    "label_set",
+    type=click.Choice(["auto", "closed", "partial", "open", "universal"]),
+    default="auto",
+    show_default=True,
+    help="Which classes the target holds: those of the source (closed), fewer (partial), also "
+    "others, which are answered 'unknown' (open), or both (universal).",
+)
+@click.option(
+    "--deep/--no-deep",
+    default=None,
+    help="Let the automatic choice try trained networks, or never. [default: as --time allows]",
+)
 @click.option("--time", "time_budget", type=Seconds(), help="Time budget, e.g. 5m.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", metavar="DIR", help="Where the model and the results go.")
@@ -86,6 +101,7 @@ def _use_plan(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     type=click.Choice(["mlflow", "tensorboard", "wandb"]),
     help="Log the figures there as well; needs --out. Nothing is tracked unasked.",
 )
+@allow_option
 @click.option("--no-cache", is_flag=True, help="Neither read nor fill the feature store.")
 @reading_options
 @format_option
@@ -94,6 +110,7 @@ def command(
     out: str | None,
     time_budget: float | None,
     method: tuple[str, ...],
+    allow: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Carry labels from a source to a target and say by how much it helped.
@@ -114,6 +131,7 @@ def command(
             out=out,
             time=time_budget,
             method=list(method) or None,
+            allow=list(allow) or None,
             say=(lambda text: None) if quiet else progress.say,
             progress=progress.update,
             **given,

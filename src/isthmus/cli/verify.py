@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,8 +20,11 @@ def command(ctx: click.Context, folder: str, fmt: str) -> None:
     The exit code is 1, and the file is named, where anything differs. Other versions of libraries
     are listed; they are no failure as long as the examples give the same answers.
     """
+    from isthmus.serve.manifest import read_manifest
     from isthmus.serve.verify import verify
 
+    if not Path(folder).is_dir():
+        read_manifest(folder)  # refused in its own words: nothing here was ever a model
     report = verify(folder)
     emit(report, fmt, lambda: _text(report))
     if not report["ok"]:

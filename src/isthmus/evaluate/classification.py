@@ -25,6 +25,7 @@ from isthmus.errors import DataError, UsageError
 from isthmus.evaluate import replicates as rep
 from isthmus.evaluate.calibration import reliability
 from isthmus.evaluate.measure import Figure, Measured, as_names, harmonic, listed
+from isthmus.evaluate.open_set import add_open_set
 from isthmus.evaluate.resample import Units
 from isthmus.types import Array
 
@@ -33,11 +34,20 @@ PROBABILITY_FIGURES = ("roc_auc", "log_loss", "ece", "ece_adaptive", "brier")
 
 
 def measure(
-    y_true: Any, *, predicted: Any, proba: Array | None, classes: tuple[str, ...]
+    y_true: Any,
+    *,
+    predicted: Any,
+    proba: Array | None,
+    classes: tuple[str, ...],
+    unknown: str | None = None,
 ) -> Measured:
     """Figures of one classifier on one test set; arguments as in `isthmus.evaluate.score`."""
     truth = as_names(y_true, where="y_true")
     answer = as_names(predicted, where="predicted")
+    trained, novel = len(classes), dict[str, int]()
+    if unknown is not None:
+        truth, novel = _as_unknown(truth, classes, unknown)
+        classes, proba = (*classes, unknown), None
     if len(truth) != len(answer):
         raise DataError(f"{len(answer)} predictions for {len(truth)} rows", where="predicted")
     if len(set(classes)) != len(classes):
@@ -61,12 +71,36 @@ def measure(
     result = Measured(n=len(t), classes=names)
     _remarks(result, t, known, unseen)
     _counts(result, t, p)
+    if unknown is not None:
+        result.extras["unseen"] = novel
+        result.extras["absent"] = [name for name in result.extras["absent"] if name != unknown]
+    if unknown is not None or (unseen and classes):
+        add_open_set(result, t, p, trained)
     if proba is None:
+        why = "no probabilities were given"
+        if unknown is not None:
+            why = "the model abstains, and its probabilities are those of known classes alone"
         for name in PROBABILITY_FIGURES:
-            result.figures[name] = Figure(np.nan, "no probabilities were given")
+            result.figures[name] = Figure(np.nan, why)
     else:
         _probabilities(result, t, p, _checked(proba, len(t), known), known)
     return result
+
+
+def _as_unknown(
+    truth: Array, classes: tuple[str, ...], unknown: str
+) -> tuple[Array, dict[str, int]]:
+    """Labels with every class that the model was not trained on as one, and their rows."""
+    if not classes or unknown in classes:
+        raise UsageError(
+            f"{unknown!r} cannot stand for classes that the model was not trained on",
+            where="unknown",
+            why="it is one of its classes" if classes else "its classes were not given",
+        )
+    outside = ~np.isin(truth.astype(str), classes)
+    names, counts = np.unique(truth[outside].astype(str), return_counts=True)
+    found = {str(n): int(c) for n, c in zip(names, counts, strict=True)}
+    return np.where(outside, unknown, truth), {name: found[name] for name in natural_sorted(found)}
 
 
 def _remarks(result: Measured, t: Array, known: tuple[str, ...], unseen: list[str]) -> None:

@@ -40,6 +40,7 @@ def score(
     level: float = 0.95,
     random_state: int = 0,
     reason: str = "score",
+    unknown: str | None = None,
 ) -> dict[str, Any]:
     """Measure predictions against labels, each figure with its interval.
 
@@ -66,6 +67,10 @@ def score(
         Seed of the resampling.
     reason : str, default="score"
         Noted where `y_true` is sealed.
+    unknown : str, optional
+        Classification: what a model that abstains answers for rows of no class of its own. It is
+        the right answer for rows of classes that are not in `classes`; figures of
+        `isthmus.evaluate.open_set` join, those of `proba` are left out.
 
     Returns
     -------
@@ -96,7 +101,7 @@ def score(
         sealed = y_true
         y_true = sealed.open(reason)
         openings = {"count": sealed.openings, "reasons": list(sealed.reasons)}
-    measured = _measure(y_true, predicted, proba, classes, task)
+    measured = _measure(y_true, predicted, proba, classes, task, unknown)
     units = Units.of(measured.n, groups)
     if not 0 < level < 1:
         raise UsageError(f"a level of {level}", where="level", remedy="Give e.g. 0.95")
@@ -190,13 +195,18 @@ def as_json(result: Any) -> Any:
 
 
 def _measure(
-    y_true: Any, predicted: Any, proba: Array | None, classes: tuple[str, ...], task: Task
+    y_true: Any,
+    predicted: Any,
+    proba: Array | None,
+    classes: tuple[str, ...],
+    task: Task,
+    unknown: str | None = None,
 ) -> Measured:
     if len(y_true) == 0:
         raise DataError("no rows to score", where="y_true")
     if task == "classification":
         return classification.measure(
-            y_true, predicted=predicted, proba=proba, classes=tuple(classes)
+            y_true, predicted=predicted, proba=proba, classes=tuple(classes), unknown=unknown
         )
     if task == "multilabel":
         return multilabel.measure(y_true, predicted=predicted, proba=proba, classes=tuple(classes))

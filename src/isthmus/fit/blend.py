@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -12,6 +12,9 @@ from isthmus.errors import BundleError
 from isthmus.fit.base import State
 from isthmus.fit.model import FeatureModel
 from isthmus.types import Array, Task
+
+if TYPE_CHECKING:
+    from isthmus.fit.open_set import OpenSetModel
 
 FORMAT = 3  # older versions know models of one part only, and must not misread this one
 LEAST = 1e-12  # smallest probability whose logarithm stands for a logit
@@ -145,18 +148,23 @@ class BlendModel:
         return out
 
 
-Model: TypeAlias = FeatureModel | BlendModel
+Model: TypeAlias = Union[FeatureModel, BlendModel, "OpenSetModel"]
 
 
 def model_from_state(tensors: Mapping[str, Array], meta: Mapping[str, Any]) -> Model:
-    """A saved model of either kind.
+    """A saved model of any kind.
 
     Raises
     ------
     BundleError
-        If it is of neither, or incomplete.
+        If it is of none, or incomplete.
     """
-    if isinstance(meta, Mapping) and meta.get("kind") == "BlendModel":
+    kind = meta.get("kind") if isinstance(meta, Mapping) else None
+    if kind == "OpenSetModel":
+        from isthmus.fit.open_set import OpenSetModel
+
+        return OpenSetModel.from_state(tensors, meta)
+    if kind == "BlendModel":
         return BlendModel.from_state(tensors, meta)
     return FeatureModel.from_state(tensors, meta)
 
@@ -165,11 +173,15 @@ def uncalibrated(model: Model, X: Array) -> Array | None:
     """Probabilities without the temperature; None for regression and models without one."""
     if model.task == "regression":
         return None
+    inner = getattr(model, "inner", None)
+    if inner is not None:  # what abstains: the probabilities are those of the model inside
+        return uncalibrated(inner, X)
     if isinstance(model, BlendModel):
         parts = [uncalibrated(member, X) for member in model.members]
         if any(part is None for part in parts):
             return None
         return np.asarray(sum(w * p for w, p in zip(model.weights, parts) if p is not None))
+    assert isinstance(model, FeatureModel)
     z = model.logits(X)
     if model.log_ratio_ is not None:
         z = z + model.log_ratio_

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from isthmus.types import Array, Task
 
 logger = logging.getLogger(__name__)
 Say = Callable[[str], None]
+MAX_BAD = 0.01  # share of bad rows that a run takes, unless it is told otherwise
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ class Case:
     sealed: SealedLabels | None
     notes: tuple[str, ...]
     unlabelled_source: int = 0
+
+    @property
+    def source_domains(self) -> int:
+        """Source domains that can be told apart; 1 where none are named."""
+        names = None if self.source is None else self.source.domain
+        return 1 if names is None else len(set(names.astype(str)))
 
 
 def pose(
@@ -159,6 +166,17 @@ def pose(
         say(note)
     target_rows = rows.without_labels()
     return Case(task, classes, first, labelled, target_rows, check, sealed, tuple(notes), mute)
+
+
+PARTS = ("target_labels", "shots", "test", "source_domain", "target_domain", "seed")
+
+
+def posed(call: Mapping[str, Any], *, say: Say = logger.info) -> Case:
+    """`pose` with what a run was called with: its arguments by name, ``reading`` among them."""
+    options = {name: value for name, value in call["reading"].items() if value is not None}
+    options["max_bad"] = MAX_BAD if call["max_bad"] is None else call["max_bad"]
+    parts = {name: call[name] for name in PARTS}
+    return pose(call["source"], call["target"], options=options, say=say, **parts)
 
 
 def _read(role: str, what: Any, domain: str | None, options: dict[str, Any], say: Say) -> Samples:

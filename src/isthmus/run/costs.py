@@ -25,10 +25,7 @@ from isthmus.errors import IsthmusError
 from isthmus.evaluate.baseline import no_transfer
 from isthmus.evaluate.shots import draw_shots
 from isthmus.run.case import Case
-from isthmus.run.extract import prepared
-from isthmus.select import blended, stacked
-from isthmus.select.evidence import Folds
-from isthmus.select.methods import MethodRoute
+from isthmus.run.extract import as_labelled, prepared
 from isthmus.select.routes.base import Domains, Labelled, ModelFactory, Route
 from isthmus.types import Array
 
@@ -131,7 +128,7 @@ def route_steps(
     for route in routes:
         if route.refuses(domains) is not None:
             continue
-        by_hand = isinstance(route, MethodRoute)
+        by_hand = route.by_hand
         size_s = len(domains.source) if domains.source is not None and "source" in route.uses else 0
         size_l = len(domains.target) if domains.target is not None else 0
         size_l = size_l if "target" in route.uses else 0
@@ -147,56 +144,21 @@ def route_steps(
             steps.append(Step(f"route: {route.name}", rows, 0.0, 0.0, f"no estimate: {error}"))
             continue
         seconds, used = tried[mark]
-        each = seconds * _growth(rows, used, degree)
+        updates = getattr(getattr(route, "method", None), "count", None)  # of a trained network
+        growth = _growth(rows, used, degree)
+        if updates is not None:
+            growth = updates(size_s) / updates(used // 2)
+        each = seconds * growth
         memory = CELL * rows * width / MB + 8 * min(rows, width) ** 2 / MB
         if degree > 1:
             memory += 8 * min(rows, 2 * BOUNDED) ** 2 / MB
         words = f"{fits} fit{'s' if fits > 1 else ''}, each from a trial on {used} rows"
-        if degree > 1:
+        if updates is not None:
+            words += f", for {updates(size_s):,} steps of training"
+        elif degree > 1:
             words += f", rows to the power {degree}"
         steps.append(Step(f"route: {route.name}", rows, fits * each, memory, words))
     return steps
-
-
-def choice_step(
-    case: Case,
-    domains: Domains,
-    folds: Folds,
-    new_model: ModelFactory,
-    width: int,
-    *,
-    seed: int,
-) -> Step:
-    """The automatic choice: all candidates on made-up rows, in two folds if there are labels."""
-    assert domains.source is not None
-    most = blended.MOST if domains.target is None else stacked.MOST
-    rows = min(len(domains.source), most) + min(len(domains.Xt), 10 * most)
-    half = max(min(rows, TRIAL) // 2, 3 * len(case.classes), 20)
-    rng = np.random.default_rng(seed)
-    one, other = (_made_up(case, half, width, rng) for _ in range(2))
-    route: Route
-    if domains.target is None:
-        known, times, words = None, 1.0, ""
-        route = blended.Blended(seed=seed)
-    else:
-        known = _made_up(case, 4 * len(case.classes), width, rng)
-        side = np.arange(len(known)) // len(case.classes) % 2
-        tried = [(np.flatnonzero(side != k), np.flatnonzero(side == k)) for k in (0, 1)]
-        times = (len(folds) + 1) / (len(tried) + 1)
-        words = f", {len(folds)} folds"
-        route = stacked.Stacked(tried, seed=seed)
-
-    def once() -> None:
-        route.fit(Domains(one, known, other.X), new_model)
-
-    try:
-        spent = _timed(once)
-    except FAILED as error:
-        return Step(f"route: {route.name}", rows, 0.0, 0.0, f"no estimate: {error}")
-    seconds = spent * times * max(rows / (2 * half), 1.0)
-    memory = CELL * rows * width / MB + 8 * min(rows, 2 * BOUNDED) ** 2 / MB
-    how = f"every candidate, from a trial on {2 * half} rows{words}"
-    return Step(f"route: {route.name}", rows, seconds, memory, how)
 
 
 def baseline_step(case: Case, *, seed: int) -> Step:
@@ -218,7 +180,7 @@ def baseline_step(case: Case, *, seed: int) -> Step:
         )  # fmt: skip
 
     try:
-        spent = _timed(once)
+        spent = timed(once)
     except FAILED as error:
         return Step("proof and baselines", rows, 0.0, 0.0, f"no estimate: {error}")
     used = len(train) + len(few)
@@ -308,26 +270,28 @@ def _trial(
     """Seconds of one fit on made-up rows, and how many there were."""
     rng = np.random.default_rng(seed)
     size = max(min(rows, TRIAL), 3 * max(len(case.classes), 2), 10)
-    by_hand = isinstance(route, MethodRoute)
+    by_hand = route.by_hand
     half = max(size // 2, 3 * max(len(case.classes), 2)) if by_hand else size
 
-    one = _made_up(case, half, width, rng)
+    one = made_up(case, half, width, rng)
     if by_hand:
-        few = _made_up(case, 3 * max(len(case.classes), 2), width, rng) if labelled else None
-        domains = Domains(one, few, _made_up(case, half, width, rng).X)
+        few = made_up(case, 3 * max(len(case.classes), 2), width, rng) if labelled else None
+        sides = np.array(["a", "b"])[np.arange(half) // max(len(case.classes), 1) % 2]
+        domains = Domains(
+            replace(one, domain=sides), few, made_up(case, half, width, rng).X
+        )  # two source domains with every class, for methods that tell sources apart
     else:
         domains = Domains(one, one, one.X)
         route = _HeadOnly()
 
     def once() -> None:
         route.fit(domains, new_model)
-        if isinstance(route, MethodRoute):
-            route.forget()
+        route.forget()
 
-    return _timed(once), 2 * half if by_hand else half
+    return timed(once), 2 * half if by_hand else half
 
 
-def _made_up(case: Case, count: int, width: int, rng: np.random.Generator) -> Labelled:
+def made_up(case: Case, count: int, width: int, rng: np.random.Generator) -> Labelled:
     """Rows of the case's kind that mean nothing."""
     X = rng.normal(size=(count, width)).astype(np.float32)
     if case.task == "regression":
@@ -339,7 +303,7 @@ def _made_up(case: Case, count: int, width: int, rng: np.random.Generator) -> La
     return Labelled(X, np.array(case.classes, dtype=object)[code])
 
 
-def _timed(once: Callable[[], None]) -> float:
+def timed(once: Callable[[], None]) -> float:
     """Seconds of a call; a quick one is done again, since the first one imports and warms up."""
     spent = np.inf
     for _ in range(3):
@@ -367,10 +331,7 @@ def stub(case: Case) -> Domains:
     """The domains of a case before any feature exists: labels and counts, no numbers."""
 
     def labelled(part: Samples | None) -> Labelled | None:
-        if part is None:
-            return None
-        assert part.labels is not None
-        return Labelled(_no_columns(len(part)), part.labels, part.groups)
+        return None if part is None else as_labelled(_no_columns(len(part)), part)
 
     return Domains(labelled(case.source), labelled(case.labelled), _no_columns(len(case.target)))
 

@@ -200,7 +200,11 @@ def prepared(case: Case, backbone: Any) -> Backbone | FrameBackbone:
 
 
 def _labelled(part: Part | None) -> Labelled | None:
-    if part is None:
-        return None
-    assert part.samples.labels is not None
-    return Labelled(part.X, part.samples.labels, part.samples.groups)
+    return None if part is None else as_labelled(part.X, part.samples)
+
+
+def as_labelled(X: Array, samples: Samples) -> Labelled:
+    """Labelled rows as routes see them."""
+    assert samples.labels is not None
+    domain = None if samples.domain is None else samples.domain.astype(str)
+    return Labelled(X, samples.labels, samples.groups, domain=domain)

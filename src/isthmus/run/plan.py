@@ -10,19 +10,21 @@ from typing import Any
 
 from isthmus.backbone import Store, load_backbone
 from isthmus.backbone.load import DEFAULTS
+from isthmus.data.checks import allowed_codes
 from isthmus.data.describe import class_counts
 from isthmus.data.samples import Samples
-from isthmus.run.case import Case, pose
+from isthmus.run.case import MAX_BAD, Case, posed
+from isthmus.run.choice_costs import choice_step, network_steps
 from isthmus.run.costs import (
     Step,
     baseline_step,
-    choice_step,
     documented_degree,
     feature_steps,
     resident,
     route_steps,
     stub,
 )
+from isthmus.run.label_set import applies, known_setting
 from isthmus.run.plan_file import dump_plan, save_plan
 from isthmus.run.standings import automatic_route, evidence_folds, model_factory
 from isthmus.select.blended import NAME
@@ -81,9 +83,12 @@ def plan(
     allow_license: bool = False,
     head: str | None = None,
     method: Any = None,
+    deep: bool | None = None,
+    label_set: str | None = None,
     time: float | None = None,
     seed: int = 0,
     max_bad: float | None = None,
+    allow: Any = None,
     no_cache: bool = False,
     track: str | None = None,
     say: Callable[[str], None] = logger.info,
@@ -103,27 +108,20 @@ def plan(
     UsageError, DataError, BackboneError
         As `isthmus.transfer` does.
     """
+    call = dict(locals())
     given = {
         name: value
-        for name, value in locals().items()
-        if name not in ("say", "reading", "method", "backbone", "head", "max_bad")
+        for name, value in call.items()
+        if name not in ("say", "reading", "method", "backbone", "head", "max_bad", "allow")
     }
-    bad = 0.01 if max_bad is None else max_bad
+    bad = MAX_BAD if max_bad is None else max_bad
     options = {name: value for name, value in reading.items() if value is not None}
+    allowed = allowed_codes(allow)
+    setting = known_setting(label_set)
     automatic, method = is_automatic(method)
     asked = wanted(method, seed=seed)
-    case = pose(
-        source,
-        target,
-        target_labels=target_labels,
-        shots=shots,
-        test=test,
-        source_domain=source_domain,
-        target_domain=target_domain,
-        seed=seed,
-        options={**options, "max_bad": bad},
-        say=say,
-    )
+    case = posed(call, say=say)
+    applies(case, setting)
     model = load_backbone(
         backbone,
         modality=case.target.modality,
@@ -135,7 +133,9 @@ def plan(
     new_model = model_factory(case, head=head, seed=seed)
     store = None if no_cache else Store()
     steps, width = feature_steps(case, model, store=store, seed=seed)
-    routes, evidence, scored = _routes(case, asked, automatic, new_model, width, seed)
+    routes, evidence, scored = _routes(
+        case, asked, automatic, new_model, width, seed, networks=deep or (deep is None and time)
+    )
     steps += scored
     steps.append(baseline_step(case, seed=seed))
     filled = {
@@ -143,7 +143,9 @@ def plan(
         "head": head or ("ridge" if case.task == "regression" else "logistic"),
         "method": AUTO if automatic else NONE if method is None else method,
         "routes": AUTO,
+        "label_set": setting,
         "max_bad": bad,
+        "allow": list(allowed) or None,
     }
     about = {
         "data": _data(case),
@@ -166,7 +168,8 @@ def plan(
 _ORDER = (
     *("source", "target", "target_labels", "shots", "test", "source_domain", "target_domain"),
     *("backbone", "weights", "layer", "pooling", "allow_license", "head", "method", "routes"),
-    *("time", "seed", "max_bad", "no_cache", "track"),
+    "label_set",
+    *("deep", "time", "seed", "max_bad", "allow", "no_cache", "track"),
 )
 
 
@@ -178,7 +181,8 @@ def _ordered(
     found = {}
     for name in _ORDER:
         value = every[name]
-        if name in ("weights", "layer", "pooling", "track") and value is None:
+        unused = ("weights", "layer", "pooling", "deep", "allow", "track")
+        if name in unused and value is None:
             continue
         if name in ("allow_license", "no_cache") and not value:
             continue
@@ -187,11 +191,25 @@ def _ordered(
 
 
 def _routes(
-    case: Case, asked: Wanted, automatic: bool, new_model: Any, width: int, seed: int
+    case: Case,
+    asked: Wanted,
+    automatic: bool,
+    new_model: Any,
+    width: int,
+    seed: int,
+    *,
+    networks: Any = False,
 ) -> tuple[list[dict[str, Any]], str, list[Step]]:
-    """Every route, whether it can run and why not; how the evidence is made; what it costs."""
+    """Every route, whether it can run and why not; how the evidence is made; what it costs.
+
+    `networks`: whether the automatic choice may try trained ones.
+    """
     methods, _ = method_routes(
-        asked, task=case.task, source=case.source is not None, labelled=case.labelled is not None
+        asked,
+        task=case.task,
+        source=case.source is not None,
+        labelled=case.labelled is not None,
+        sources=case.source_domains,
     )
     domains, own = stub(case), discover()
     folds, evidence = evidence_folds(case, domains, own, seed)
@@ -216,7 +234,9 @@ def _routes(
         why = "the automatic choice" if auto is not None else " ".join(notes)
         listed.append({"route": NAME, "offered": auto is not None, "why": why})
         if auto is not None:
-            timed.append(choice_step(case, domains, folds, new_model, width, seed=seed))
+            made = case, domains, folds, new_model, width
+            timed.append(choice_step(*made, seed=seed))
+            timed += network_steps(*made, seed=seed) if networks else []
     for entry in listed:
         entry["why"] = entry["why"] or ("named" if entry["route"] in offered else "always offered")
     return listed, evidence, timed
@@ -226,7 +246,7 @@ def _why(method: Any, case: Case) -> str:
     from isthmus.select.methods import why_not
 
     reason = why_not(
-        type(method),
+        method,
         task=case.task,
         source=case.source is not None,
         labelled=case.labelled is not None,

@@ -16,7 +16,8 @@ from isthmus.select.methods import AUTO
 
 SECTIONS = ("isthmus", "options", "about")
 OPEN = ("routes", "method")  # `auto` means: as without the key
-LISTS = ("method", "routes", "features", "source_domain", "target_domain")
+SEVERAL = ("routes", "method", "allow")  # stay lists: the options may be repeated
+LISTS = (*SEVERAL, "features", "source_domain", "target_domain")
 MAX_BYTES = 1 << 20
 _HEADER = """\
 # A plan of `isthmus transfer`, made by `isthmus plan`. Edit `options`, then run
@@ -187,7 +188,7 @@ def _value(name: str, value: Any, where: str) -> Any:
         if name not in LISTS or not all(isinstance(v, str | int | float) for v in value):
             raise UsageError(f"{name} cannot be a list", where=where, remedy="Give one value")
         texts = [str(v) for v in value]
-        return texts if name in OPEN else ",".join(texts)
+        return texts if name in SEVERAL else ",".join(texts)
     if not _plain(value):
         import datetime
 
@@ -196,7 +197,7 @@ def _value(name: str, value: Any, where: str) -> Any:
         raise UsageError(
             f"{name} is a {type(value).__name__}", where=where, remedy="Give one plain value"
         )
-    return [value] if name in OPEN else value
+    return [value] if name in SEVERAL else value
 
 
 def _plain(value: Any) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from isthmus.data.checks.class_sets import against_truth
 from isthmus.data.checks.finding import Finding, ordered
 from isthmus.data.checks.too_few import LEAST_SCORED, half_width
+from isthmus.fit.open_set import UNKNOWN
 
 if TYPE_CHECKING:
     from isthmus.run.record import Result
@@ -124,6 +125,8 @@ def _classes(results: dict[str, Any], proof: dict[str, Any]) -> list[Finding]:
     known: Counter[str] = Counter()
     for role in ("source", "labelled target"):
         known.update(results["data"].get(role, {}).get("classes", {}))
+    if (results.get("label_set") or {}).get("open"):
+        known[UNKNOWN] = 1  # the model answers it where a class is none of its own
     truth = Counter({name: count for name, count in support.items() if count})
     found = list(against_truth(known, truth, "scored", "")) if known and truth else []
     permuted = _permuted(metrics)

@@ -19,7 +19,7 @@ from isthmus.data.checks.refusals import from_problems, named
 from isthmus.data.checks.registry import run_all
 from isthmus.data.checks.view import RawView
 from isthmus.errors import IsthmusError
-from isthmus.run.case import Case, pose
+from isthmus.run.case import MAX_BAD, Case, posed
 from isthmus.run.checks.view import ModelView
 from isthmus.run.extract import Extracted, extract
 from isthmus.run.suspects import Suspects, suspects_of
@@ -206,24 +206,13 @@ def check(
     UsageError, DataError, BackboneError
         Where the call cannot be understood at all: wrong path, unknown column.
     """
-    bad = 0.01 if max_bad is None else max_bad
-    options = {name: value for name, value in reading.items() if value is not None}
+    call = dict(locals())
+    bad = MAX_BAD if max_bad is None else max_bad
     found: list[Finding] = []
     seconds: dict[str, float] = {}
     empty = Suspects()
     try:
-        case = pose(
-            source,
-            target,
-            target_labels=target_labels,
-            shots=shots,
-            test=test,
-            source_domain=source_domain,
-            target_domain=target_domain,
-            seed=seed,
-            options={**options, "max_bad": bad},
-            say=say,
-        )
+        case = posed(call, say=say)
     except IsthmusError as error:
         return Checked([_or_raise(error)], empty)
     truth = None

@@ -6,6 +6,7 @@ the baselines are cross-validated instead, and the protocol says on which rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from isthmus.evaluate.metrics import LOWER_IS_BETTER, MAIN_METRIC, as_json, diff
 from isthmus.evaluate.raw import Decoded
 from isthmus.fit.blend import uncalibrated
 from isthmus.fit.folds import folds as make_folds
+from isthmus.fit.open_set import UNKNOWN, OpenSetModel
 from isthmus.run.case import Case
 from isthmus.run.extract import Extracted, Part
 from isthmus.run.standings import N_SPLITS, Choice, model_factory
@@ -77,7 +79,8 @@ class Proof:
     metrics : dict
         All figures of the chosen route.
     exact : Interval, optional
-        Accuracy of the chosen route with a finite-sample interval (Clopper-Pearson, 95 %).
+        Accuracy of the chosen route with a finite-sample interval (Clopper-Pearson, 95 %), on 20 or
+        more sealed or labelled target rows.
     notes : tuple of str
     answered : Answered, optional
         What the score was made of, for the report: the labels are not opened again.
@@ -114,8 +117,19 @@ class Proof:
         }
 
 
-def prove(case: Case, features: Extracted, choice: Choice, *, head: str | None, seed: int) -> Proof:
-    """Measure the chosen route, the other routes and the baselines on the same rows."""
+def prove(
+    case: Case,
+    features: Extracted,
+    choice: Choice,
+    *,
+    head: str | None,
+    seed: int,
+    others: Mapping[str, Answer] | None = None,
+) -> Proof:
+    """Measure the chosen route, the other routes and the baselines on the same rows.
+
+    `others` are further answers for the rows of a sealed test, by name.
+    """
     notes: list[str] = []
     route = choice.route
     if case.sealed is not None and features.test is not None:
@@ -125,7 +139,7 @@ def prove(case: Case, features: Extracted, choice: Choice, *, head: str | None, 
         }
         own = features.labelled or features.source
         assert own is not None
-        answers |= _baselines(case, own, part, seed, notes)
+        answers |= {**_baselines(case, own, part, seed, notes), **(others or {})}
         sealed = case.sealed.take(part.rows)
         y = sealed.open("final score of all routes and baselines, after the verdict")
         openings = sealed.openings
@@ -151,7 +165,13 @@ def prove(case: Case, features: Extracted, choice: Choice, *, head: str | None, 
         kind, y, groups, answers, where, before = scored
         openings = 0
     chosen = choice.verdict.decision
-    found = _proof(case, chosen, kind, y, groups, answers, openings, seed, notes)
+    unknown = None
+    if isinstance(choice.model, OpenSetModel):
+        if kind == "sealed":
+            unknown = UNKNOWN
+        else:
+            notes.append("The figures are those of the model before it learnt to abstain.")
+    found = _proof(case, chosen, kind, y, groups, answers, openings, seed, notes, unknown)
     predicted, proba = answers[chosen]
     return replace(found, answered=Answered(where, y, np.asarray(predicted), proba, before))
 
@@ -166,6 +186,7 @@ def _proof(
     openings: int,
     seed: int,
     notes: list[str],
+    unknown: str | None = None,
 ) -> Proof:
     metric = MAIN_METRIC[case.task]
     common: dict[str, Any] = {
@@ -174,7 +195,13 @@ def _proof(
         "groups": groups,
         "random_state": seed,
     }
-    metrics = score(y, predicted=answers[chosen][0], proba=answers[chosen][1], **common)
+    metrics = score(
+        y, predicted=answers[chosen][0], proba=answers[chosen][1], unknown=unknown, **common
+    )
+    if unknown is not None:  # from here on as one more class, which only the chosen route answers
+        y = np.where(np.isin(np.asarray(y).astype(str), case.classes), y, unknown)
+        common["classes"] = (*case.classes, unknown)
+        answers = {name: (said, None) for name, (said, _) in answers.items()}
     headline = {chosen: metrics[metric]}
     gains = {}
     for name, (predicted, proba) in answers.items():
@@ -204,12 +231,22 @@ def _proof(
 def _exact(case: Case, kind: str, y: Array, said: Array, groups: Array | None) -> Interval | None:
     """The accuracy with an interval that holds for any number of rows, where it is to be had.
 
-    Only rows that neither the model nor the choice of it has seen count, and rows that come in
-    groups are no independent draws.
+    Rows that come in groups are no independent draws. Labelled target rows count by the answers of
+    fits without them; that the choice has seen them, and what drawing them per class means, is
+    said beside the figure.
     """
-    if kind != "sealed" or case.task != "classification" or groups is not None or len(y) < FEWEST:
+    if kind == "cv-source" or case.task != "classification" or groups is not None:
         return None
-    return exact_interval(np.asarray(y) == np.asarray(said), level=0.95)
+    if len(y) < FEWEST:
+        return None
+    found = exact_interval(np.asarray(y) == np.asarray(said), level=0.95)
+    if kind == "sealed":
+        return found
+    how = f"{found.how}, each answered by a fit without it; the choice saw them"
+    counts = np.unique(np.asarray(y).astype(str), return_counts=True)[1]
+    if len(set(counts.tolist())) == 1:
+        how += "; as many of each class: the accuracy if all were as frequent"
+    return replace(found, how=how)
 
 
 def _answer(model: Any, X: Array) -> Answer:

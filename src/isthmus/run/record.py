@@ -17,6 +17,7 @@ from isthmus import __version__, iofs
 from isthmus.data.checks.finding import Finding
 from isthmus.errors import IsthmusError, UsageError
 from isthmus.fit.blend import Model
+from isthmus.fit.open_set import novelty_of
 from isthmus.run.case import Case, short_origin
 from isthmus.run.extract import Extracted, Part
 from isthmus.run.postcheck import from_results
@@ -76,6 +77,7 @@ class Result:
         seconds: float,
         notes: Sequence[str] = (),
         findings: Sequence[Finding] = (),
+        label_set: dict[str, Any] | None = None,
     ) -> Result:
         """Put together what the steps returned; nothing is computed here but the predictions."""
         results: dict[str, Any] = {
@@ -96,6 +98,7 @@ class Result:
             "evidence": choice.folds,
             "routes": [_route(s, UNITS[case.task], choice) for s in choice.standings],
             "choice": None if choice.blend is None else choice.blend.as_dict(),
+            "label_set": label_set or {"setting": "auto"},
             "chosen": choice.verdict.decision,
             "verdict": {
                 "decision": choice.verdict.decision,
@@ -235,6 +238,12 @@ def claim_folder(
     return folder
 
 
+def clear_other(folder: Path | None, call: dict[str, Any], name: str) -> None:
+    """Remove what another call left in the subfolder `name`: a start, not a resume."""
+    if folder is not None and (folder / name).is_dir() and _call_of(folder) != call_digest(call):
+        iofs.remove([folder / name])
+
+
 def _call_of(folder: Path) -> Any:
     """The digest of the call whose results lie in the folder."""
     try:
@@ -262,7 +271,10 @@ def call_digest(call: dict[str, Any]) -> str:
 
 
 def predict_target(part: Part, model: Model) -> pd.DataFrame:
-    """id, prediction and, where there are classes, the confidence of every target row."""
+    """id, prediction and, where there are classes, the confidence of every target row.
+
+    A model that abstains adds its novelty; the confidence is that of the best known class.
+    """
     import pandas as pd
 
     # object: pandas' own text type refuses file names that are not UTF-8
@@ -275,6 +287,9 @@ def predict_target(part: Part, model: Model) -> pd.DataFrame:
         frame["prediction"] = predicted
     if model.task == "classification":
         frame["confidence"] = confidence(model.predict_proba(part.X))
+        strange = novelty_of(model, part.X)
+        if strange is not None:
+            frame["novelty"] = np.round(strange, 6)
     return frame
 
 

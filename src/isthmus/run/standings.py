@@ -20,7 +20,6 @@ from isthmus.run.extract import Extracted
 from isthmus.select.blended import Blend, Blended, why_not
 from isthmus.select.evidence import Evidence, Folds, can_fold, cross_validate
 from isthmus.select.guard import USABLE, Standing, admit, decide, decide_unlabelled
-from isthmus.select.methods import MethodRoute
 from isthmus.select.prior import choice_prior
 from isthmus.select.routes.base import Domains, ModelFactory, Route, discover
 from isthmus.select.stacked import Stack, Stacked
@@ -112,6 +111,7 @@ def choose(
     methods: list[Route] | None = None,
     automatic: bool = False,
     deadline: float | None = None,
+    deep: bool | None = None,
 ) -> Choice:
     """Score the routes, decide, and fit every usable route on all that it may see.
 
@@ -121,6 +121,8 @@ def choose(
         Routes named by hand; they join those of the folder.
     automatic : bool, default=False
         Let the automatic choice take part (`isthmus.select.blended`).
+    deep : bool, optional
+        Whether it tries trained networks too; default: `isthmus.select.rung.asked_for`.
 
     Raises
     ------
@@ -162,7 +164,7 @@ def choose(
     found: Blend | Stack | None = None
     if automatic:
         auto, notes = automatic_route(
-            case, domains, folds, parts=parts, seed=seed, deadline=deadline
+            case, domains, folds, parts=parts, seed=seed, deadline=deadline, deep=deep
         )
         if auto is not None:
             start = time.monotonic()
@@ -187,10 +189,9 @@ def choose(
     chosen = next((e for e in evidence if e.route == verdict.decision), None)
     offered: list[Standing] = []
     for route in named:
-        assert isinstance(route, MethodRoute)
         shown = score(route)
         try:
-            if shown.status == "failed" and len(named) == 1:
+            if shown.status in ("failed", "refused") and len(named) == 1:
                 fit(route)  # once more, for its own words
             if shown.status == "unscored" and len(named) > 1 and over(deadline):
                 reason = "the time budget ended before it was fitted"
@@ -229,6 +230,7 @@ def automatic_route(
     parts: dict[str, list[Model]] | None = None,
     seed: int = 0,
     deadline: float | None = None,
+    deep: bool | None = None,
 ) -> tuple[Blended | Stacked | None, tuple[str, ...]]:
     """The automatic choice as a route, or a note on why there is none.
 
@@ -240,8 +242,8 @@ def automatic_route(
     if reason is not None:
         return None, (f"No automatic choice: {reason}.",)
     if domains.target is not None:
-        return Stacked(folds, fitted=parts, seed=seed, deadline=deadline), ()
-    return Blended(seed=seed, deadline=deadline), ()
+        return Stacked(folds, fitted=parts, seed=seed, deadline=deadline, deep=deep), ()
+    return Blended(seed=seed, deadline=deadline, deep=deep), ()
 
 
 def over(deadline: float | None) -> bool:

@@ -20,7 +20,7 @@ def render(results: dict[str, Any], run: dict[str, Any]) -> str:
             f"{first['reason']} (all in quarantine.csv)"
         )
     lines += ["", "Leaderboard", *leaderboard(results, run), *troubles(results), ""]
-    lines += candidates(results)
+    lines += [*candidates(results), *label_set(results)]
     lines.append(f"Verdict    {results['verdict']['sentence']}")
     lines.append(f"Because    {results['verdict']['reason']}")
     proof = results["proof"]
@@ -42,7 +42,8 @@ def warnings(results: dict[str, Any]) -> list[str]:
         if entry["severity"] == "info":
             continue
         why = f" ({entry['evidence']})" if entry["evidence"] else ""
-        line = f"Warning    {entry['code']}: {entry['title']}{why}. {entry['remedy']}"
+        mark = "Overridden" if entry.get("overridden") else "Warning   "
+        line = f"{mark} {entry['code']}: {entry['title']}{why}. {entry['remedy']}"
         if line not in said:
             said.append(line)
     return said
@@ -87,7 +88,8 @@ def candidates(results: dict[str, Any]) -> list[str]:
     if "diagnosis" not in choice:
         kept = sorted(choice["candidates"], key=lambda one: -one["weight"])
         named = [f"{one['candidate']} {100 * one['weight']:.0f} %" for one in kept if one["weight"]]
-        return ["Blend      " + ", ".join(named) + " (weights from held-out labels)", ""]
+        blend = "Blend      " + ", ".join(named) + " (weights from held-out labels)"
+        return [blend, *networks(choice), ""]
     task = choice["diagnosis"]
     auc = task["domain_auc"]
     apart = (
@@ -101,14 +103,14 @@ def candidates(results: dict[str, Any]) -> list[str]:
     seen = choice.get("classes") or {}
     if seen.get("absent"):
         lines.append(
-            f"Classes    perhaps absent from the target: {', '.join(seen['absent'])}; if so, "
-            "give a source without them"
+            f"Classes    perhaps absent from the target: {', '.join(seen['absent'])}; --classes "
+            "partial weighs their rows down"
         )
     if seen.get("novel"):
         lines.append(
             f"Classes    {figure(seen['novel'], 'accuracy')} of the target rows may be of classes "
             f"that the source lacks; the same mark hits {100 * seen['false_alarm']:.1f} % of the "
-            "source rows"
+            "source rows; --classes open abstains on them"
         )
     rows = [("candidate", "weight", "expected", "at worst about", "agrees with all", "")]
     for line in sorted(choice["candidates"], key=lambda one: -one["weight"]):
@@ -124,7 +126,55 @@ def candidates(results: dict[str, Any]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines += ["Candidates"]
     lines += ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
-    return [*lines, *validators(choice), ""]
+    return [*lines, *networks(choice), *validators(choice), ""]
+
+
+def networks(choice: dict[str, Any]) -> list[str]:
+    """Whether trained networks were among the candidates, and why."""
+    found = choice.get("networks")
+    return [f"Networks   {found['why']}"] if found else []
+
+
+def label_set(results: dict[str, Any]) -> list[str]:
+    """What was done about classes of one side only, and what came of it on the sealed labels."""
+    found = results.get("label_set") or {}
+    lines = []
+    if partial := found.get("partial"):
+        gone, left = partial["absent"], partial["source_rows"] - partial["source_rows_kept"]
+        lines.append(
+            f"Partial    {len(gone)} classes estimated absent from the target: "
+            f"{', '.join(gone)}; {100 * partial['share_of_source_rows']:.1f} % of the source rows "
+            f"are theirs, {left} of {partial['source_rows']} were left out"
+            if gone
+            else "Partial    no class of the source seems to be absent from the target"
+        )
+    if opened := found.get("open"):
+        false = opened["false_refusal"]
+        rate = "" if false is None else f"; {100 * false:.1f} % of held-out source rows would be"
+        lines.append(
+            f"Open       {100 * opened['refused']:.1f} % of the target rows answered unknown{rate}"
+        )
+        novel = opened["novel_share"]
+        told = novel["high"] - novel["low"] < 1
+        share = figure(novel, "accuracy") if told else "cannot be told"
+        lines.append(f"           share of novel rows: {share} ({novel['how']})")
+        lines.append(f"           {opened['rule']}")
+    lines += open_scores(results["proof"]["metrics"])
+    return [*lines, ""] if lines else []
+
+
+def open_scores(metrics: dict[str, Any]) -> list[str]:
+    """The figures of rows of unknown classes, where the labels hold some."""
+    score = metrics.get("h_score") or {}
+    if score.get("value") is None:
+        return []
+    shown = (
+        ("H-score", "h_score"), ("known classes (OS*)", "os_star"),
+        ("unknown rows found (UNK)", "unknown_recall"), ("all (OS)", "os"),
+        ("known rows refused", "false_refusal"),
+    )  # fmt: skip
+    told = ", ".join(f"{name} {figure(metrics[key], 'accuracy')}" for name, key in shown)
+    return [f"Unknown    {told}"]
 
 
 def validators(choice: dict[str, Any]) -> list[str]:

@@ -22,12 +22,15 @@ from isthmus.fit.threads import calmly
 from isthmus.select.bench import Bench, drawn
 from isthmus.select.candidates import candidates
 from isthmus.select.class_gap import class_gap, told
-from isthmus.select.descriptors import TASK, blend_row, columns
+from isthmus.select.descriptors import TASK, columns
+from isthmus.select.estimated import estimated_accuracy, unknown
 from isthmus.select.prior import ChoicePrior, choice_prior
 from isthmus.select.routes.base import Domains, ModelFactory, Route
+from isthmus.select.rung import NETWORKS, Rung, asked_for, joined
 from isthmus.select.trials import halved, try_all, weigh
+from isthmus.select.views import views
 from isthmus.select.witnesses import heard, statements
-from isthmus.types import Array, Interval, Task
+from isthmus.types import Interval, Task
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +96,8 @@ class Blend:
         Expected accuracy of the blend over source-only; 90 %.
     accuracy : Interval
         Estimated accuracy on the target rows; 90 %, no label used.
+    estimates : tuple of dict
+        What every estimator says, and what it missed by on the benchmark.
     task : dict of str to float
         Descriptors of the pair.
     validators : tuple of dict
@@ -101,26 +106,32 @@ class Blend:
         Classes that only one side seems to have (`isthmus.select.class_gap`); empty where that
         could not be looked for.
     notes : tuple of str
+    networks : Rung
+        Whether trained networks were among the candidates, and why.
     """
 
     model: BlendModel
     lines: tuple[Line, ...]
     gain: Interval
     accuracy: Interval
+    estimates: tuple[dict[str, Any], ...]
     task: dict[str, float]
     validators: tuple[dict[str, Any], ...]
     classes: dict[str, Any]
     notes: tuple[str, ...]
+    networks: Rung
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form."""
         return {
             "expected_gain": self.gain.as_dict(),
             "estimated_accuracy": self.accuracy.as_dict(),
+            "estimates": list(self.estimates),
             "diagnosis": {name: round(value, 4) for name, value in self.task.items()},
             "candidates": [line.as_dict() for line in self.lines],
             "validators": list(self.validators),
             "classes": self.classes,
+            "networks": self.networks.as_dict(),
             "notes": list(self.notes),
         }
 
@@ -135,22 +146,34 @@ class Blended(Route):
         `time.monotonic` value after which no further candidate is started.
     prior : ChoicePrior, optional
         Default: the table of this package.
+    deep : bool, optional
+        Whether trained networks are among the candidates; default: by `select.rung.asked_for`.
     """
 
     name = NAME
     uses = frozenset({"source"})
 
     def __init__(
-        self, *, seed: int = 0, deadline: float | None = None, prior: ChoicePrior | None = None
+        self,
+        *,
+        seed: int = 0,
+        deadline: float | None = None,
+        prior: ChoicePrior | None = None,
+        deep: bool | None = None,
     ) -> None:
-        self.seed, self.deadline, self.prior = seed, deadline, prior
+        self.seed, self.deadline, self.prior, self.deep = seed, deadline, prior, deep
         self.found: Blend | None = None
 
     def fit(self, domains: Domains, new_model: ModelFactory) -> BlendModel:
         """Fit on what the domains hold; what was found stays in `found`."""
         with calmly(domains.Xt.size):
             self.found = blend(
-                domains, new_model, seed=self.seed, deadline=self.deadline, prior=self.prior
+                domains,
+                new_model,
+                seed=self.seed,
+                deadline=self.deadline,
+                prior=self.prior,
+                deep=self.deep,
             )
         return self.found.model
 
@@ -173,6 +196,7 @@ def blend(
     seed: int = 0,
     deadline: float | None = None,
     prior: ChoicePrior | None = None,
+    deep: bool | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Blend:
     """Try the candidates, cheap ones first, and weigh them.
@@ -185,6 +209,8 @@ def blend(
         Value of `clock` after which no further candidate is started. With one, candidates run in
         rungs (`isthmus.select.trials.halved`); those that were left out are named.
     prior : ChoicePrior, optional
+    deep : bool, optional
+        See `isthmus.select.rung.asked_for`.
 
     Raises
     ------
@@ -201,18 +227,30 @@ def blend(
     bench = Bench(some, new_model)
     tried = try_all(bench, cast, deadline=deadline, clock=clock)
     failed, proba = {**dropped, **tried.failed}, tried.proba
+    classes: dict[str, Any] = {}
+    estimates: tuple[dict[str, Any], ...] = ()
+    consensus = np.mean(list(proba.values()), axis=0)
     try:
-        classes = told(class_gap(bench, random_state=seed), bench.classes)
+        seen = views(bench, random_state=seed)
+        classes = told(class_gap(seen), bench.classes)
+        accuracy, estimates = estimated_accuracy(seen, consensus[seen.rows], n_t=len(consensus))
     except DataError as error:
-        classes = {}
-        notes.append(f"Classes of one side only were not looked for: {error}")
+        accuracy = unknown(consensus, error.what)
+        if not classes:
+            notes.append(f"Classes of one side only were not looked for: {error}")
     found = weigh(bench, tried, table_of, seed=seed, least=SMALLEST)
+    left = None if deadline is None else deadline - clock()
+    rung = asked_for(bench, deep=deep, left=left, seed=seed, clock=clock)
+    networks, closed = NETWORKS if rung.tried else (), dict(proba)
+    if networks:
+        try_all(bench, networks, deadline=deadline, clock=clock, into=tried)
+        failed |= tried.failed
+        found = joined(found, found.around, proba, table_of, least=SMALLEST)
     rows, order, gain, weights = found.rows, found.order, found.gain, found.weights
-    whole = np.tensordot(weights, np.stack([proba[name] for name in order]), 1)
     names = columns(table_of.candidates)
     at = {name: i for i, name in enumerate(order)}
     lines = []
-    for candidate in candidates(labelled=False):
+    for candidate in (*candidates(labelled=False), *networks):
         i = at.get(candidate.name)
         if i is None:
             lines.append(Line(candidate.name, candidate.family, reason=failed[candidate.name]))
@@ -235,11 +273,13 @@ def blend(
         pruned({name: tried.models[name] for name in order}, worth),
         tuple(lines),
         _gain(table_of, float(weights @ gain)),
-        estimated_accuracy(table_of, blend_row(rows, weights, gain, whole), whole),
+        accuracy,
+        estimates,
         {name: float(rows[0][i]) for i, name in enumerate(TASK)},
-        tuple(statements(heard(bench, proba, random_state=seed))),
+        tuple(statements(heard(bench, closed, random_state=seed))),
         classes,
         tuple(notes),
+        rung,
     )
 
 
@@ -247,17 +287,6 @@ def _gain(prior: ChoicePrior, expected: float) -> Interval:
     low, high = (prior.gain_error[end] for end in ("low", "high"))
     how = "learned from other data sets; no target label used"
     return Interval(expected, expected + low, expected + high, 0.9, how)
-
-
-def estimated_accuracy(prior: ChoicePrior, row: Array, proba: Array) -> Interval:
-    """Accuracy of a blend on the target rows, 90 %, from its descriptors and probabilities."""
-    offset = float(prior.accuracy.predict(row[None])[0])
-    value = float(np.clip(proba.max(axis=1).mean() + offset, 0, 1))
-    spread = max(float(prior.spread.predict(row[None])[0]), 0.01)
-    noise = np.sqrt(max(value * (1 - value), 0.01) / len(proba))
-    half = prior.accuracy_error["0.9"] * float(np.hypot(spread, noise))
-    how = "estimated without target labels; calibrated on other data sets"
-    return Interval(value, max(value - half, 0.0), min(value + half, 1.0), 0.9, how)
 
 
 def pruned(models: Mapping[str, FeatureModel], weights: Mapping[str, float]) -> BlendModel:

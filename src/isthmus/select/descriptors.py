@@ -138,24 +138,6 @@ def table(
     return np.nan_to_num(np.array(rows, dtype=np.float64)), order
 
 
-def blend_row(rows: Array, weights: Array, gain: Array, proba: Array) -> Array:
-    """Descriptors of a blend: what its estimated accuracy is read from.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (m, len(columns))
-        Of the candidates, source-only first.
-    weights, gain : ndarray of shape (m,)
-    proba : ndarray of shape (n_t, K)
-        Of the blend.
-    """
-    top = np.log(max(proba.shape[1], 2))
-    own = rows[:, len(TASK) : len(TASK) + len(OWN)]
-    inner = -(proba * np.log(np.maximum(proba, 1e-12))).sum(axis=1).mean() / top
-    mixed = [proba.max(axis=1).mean(), inner, weights @ gain, gain.max(), gain.std(), weights[0]]
-    return np.concatenate([rows[0, : len(TASK)], own[0], weights @ own, own.std(axis=0), mixed])
-
-
 def neighbors(X: Array, count: int) -> Array:
     """(n, count) nearest other rows by the cosine of centred rows, in blocks."""
     X = X - X.mean(axis=0)

@@ -43,8 +43,6 @@ class Mismatch:
         Probability that the target holds the class; 0.5 where nothing can be said.
     absent : tuple of int
         Classes called absent.
-    class_weights : ndarray of shape (K,)
-        Factors for source rows: 1, or less for a class that is probably absent.
     shares : ndarray of shape (K, 3)
         Estimated share of the target, and its 95 % interval.
     novelty : ndarray of shape (n_t,)
@@ -65,7 +63,6 @@ class Mismatch:
     setting: str
     presence: Array
     absent: tuple[int, ...]
-    class_weights: Array
     shares: Array
     novelty: Array
     abstain: Array
@@ -121,7 +118,6 @@ def mismatch(scene: Scene, source_consensus: Array, *, setting: str = "universal
         setting=setting,
         presence=np.full(K, 0.5),
         absent=(),
-        class_weights=np.ones(K),
         shares=_target_shares(P, y, Q, K, scene.random_state),
         novelty=np.zeros(n_t),
         abstain=np.zeros(n_t, dtype=bool),
@@ -169,7 +165,7 @@ def doubt(P: Array, neighbors: Array) -> Array:
 
 
 def _absent(found: Mismatch, P: Array, y: Array, Q: Array) -> Mismatch:
-    """Presence, weights and notes of the source's classes."""
+    """Presence and notes of the source's classes."""
     K = len(found.presence)
     signs = class_signs(P, y, Q, K)
     prior = np.bincount(y, minlength=K) / len(y)
@@ -186,13 +182,10 @@ def _absent(found: Mismatch, P: Array, y: Array, Q: Array) -> Mismatch:
         )
     if (unsure := int((~told & (prior > 0)).sum()) if K > 1 else 0) > 0:
         notes.append(f"{unsure} classes have too few rows to tell whether the target holds them.")
-    weights = np.where(told, np.minimum(1.0, 2 * presence), 1.0)
     if len(absent) == int((prior > 0).sum()):  # nothing is confident anywhere: it says nothing
         notes = ["No class has confident rows on the target: absence cannot be told from distance."]
-        absent, weights, presence = (), np.ones(K), np.full(K, 0.5)
-    return replace(
-        found, presence=presence, absent=absent, class_weights=weights, notes=tuple(notes)
-    )
+        absent, presence = (), np.full(K, 0.5)
+    return replace(found, presence=presence, absent=absent, notes=tuple(notes))
 
 
 def _novel(found: Mismatch, P: Array, X: Array, Q: Array, near: Array) -> Mismatch:

@@ -2,7 +2,7 @@
 
 ``choice_prior.json`` beside this file is made by ``make choice-prior`` from public data sets and
 simulated shifts. It holds boosted regression trees on the descriptors: the expected gain of a
-candidate over source-only, how far below that it may fall, and the accuracy of the blend.
+candidate over source-only, and how far below that it may fall.
 """
 
 from __future__ import annotations
@@ -78,14 +78,12 @@ class ChoicePrior:
         What it knows; both must be what this version computes.
     gain, downside : Trees
         Of a candidate's descriptors: accuracy over source-only; mean squared shortfall of it.
-    accuracy, spread : Trees
-        Of the blend's descriptors: accuracy minus mean confidence; absolute error of that.
     temperature, caution : float
         How sharply weights follow the expectation, and how much the downside is held against it.
     least : float
         Expected gain of the blend below which the choice declines.
-    gain_error, accuracy_error : dict
-        Quantiles of what was missed on tasks that were left out: ``level`` -> scale.
+    gain_error : dict
+        Quantiles of what the expected gain missed by on tasks that were left out.
     learned_from : dict
         Numbers of tasks and suites, for the report.
     """
@@ -94,13 +92,10 @@ class ChoicePrior:
     columns: tuple[str, ...]
     gain: Trees
     downside: Trees
-    accuracy: Trees
-    spread: Trees
     temperature: float
     caution: float
     least: float
     gain_error: dict[str, float]
-    accuracy_error: dict[str, float]
     learned_from: dict[str, Any]
 
     def expected(self, rows: Array, order: list[str]) -> tuple[Array, Array]:
@@ -132,10 +127,7 @@ class ChoicePrior:
         try:
             if state["schema"] != SCHEMA:
                 raise DataError(f"the table of the choice has schema {state['schema']!r}")
-            trees = {
-                name: Trees.from_dict(state[name])
-                for name in ("gain", "downside", "accuracy", "spread")
-            }
+            trees = {name: Trees.from_dict(state[name]) for name in ("gain", "downside")}
             return cls(
                 tuple(state["candidates"]),
                 tuple(state["columns"]),
@@ -143,7 +135,6 @@ class ChoicePrior:
                 caution=float(state["caution"]),
                 least=float(state["least"]),
                 gain_error=dict(state["gain_error"]),
-                accuracy_error=dict(state["accuracy_error"]),
                 learned_from=dict(state["learned_from"]),
                 **trees,
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,10 @@ from isthmus.fit.model import FeatureModel
 from isthmus.fit.threads import calmly
 from isthmus.select.bench import Bench, drawn
 from isthmus.select.blended import NAME, SMALLEST, Line, pruned
-from isthmus.select.candidates import candidates
+from isthmus.select.candidates import Candidate, candidates
 from isthmus.select.evidence import Evidence, Folds
 from isthmus.select.routes.base import Domains, ModelFactory, Route
+from isthmus.select.rung import NETWORKS, Rung, asked_for
 from isthmus.types import Array
 
 logger = logging.getLogger(__name__)
@@ -43,17 +44,21 @@ class Stack:
     evidence : Evidence
         Of the blend; in every fold its weights come from the other folds.
     notes : tuple of str
+    networks : Rung
+        Whether trained networks were among the candidates, and why.
     """
 
     model: BlendModel
     lines: tuple[Line, ...]
     evidence: Evidence
     notes: tuple[str, ...]
+    networks: Rung
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form."""
         return {
             "candidates": [line.as_dict() for line in self.lines],
+            "networks": self.networks.as_dict(),
             "notes": list(self.notes),
         }
 
@@ -70,6 +75,8 @@ class Stacked(Route):
     seed : int, default=0
     deadline : float, optional
         `time.monotonic` value after which no further candidate is started.
+    deep : bool, optional
+        Whether trained networks are among the candidates; default: by `select.rung.asked_for`.
     """
 
     name = NAME
@@ -82,8 +89,10 @@ class Stacked(Route):
         fitted: Mapping[str, Sequence[Model]] | None = None,
         seed: int = 0,
         deadline: float | None = None,
+        deep: bool | None = None,
     ) -> None:
         self.folds, self.fitted, self.seed, self.deadline = folds, fitted or {}, seed, deadline
+        self.deep = deep
         self.found: Stack | None = None
 
     def fit(self, domains: Domains, new_model: ModelFactory) -> BlendModel:
@@ -96,6 +105,7 @@ class Stacked(Route):
                 fitted=self.fitted,
                 seed=self.seed,
                 deadline=self.deadline,
+                deep=self.deep,
             )
         return self.found.model
 
@@ -108,9 +118,13 @@ def stack(
     fitted: Mapping[str, Sequence[Model]] | None = None,
     seed: int = 0,
     deadline: float | None = None,
+    deep: bool | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Stack:
     """Fit every candidate in every fold, weigh them, and fit them on all rows.
+
+    Trained networks, where `isthmus.select.rung.asked_for` lets them in, are weighed by the same
+    labels as the others.
 
     ``w ~ exp(TRUST * sum_i log p(y_i | x_i))`` over labelled rows i, each probability from a fit
     without row i: Bayesian model averaging with a tempered likelihood. A row that several repeats
@@ -123,7 +137,7 @@ def stack(
     """
     start = clock()
     some, notes = drawn(domains, seed, most_source=MOST, most_target=10 * MOST)
-    bench, tried, known = Bench(some, new_model), candidates(labelled=True), some.target
+    bench, closed, known = Bench(some, new_model), candidates(labelled=True), some.target
     assert known is not None
     place = {name: i for i, name in enumerate(bench.classes)}
     truth = np.array([place[str(name)] for name in known.y])
@@ -131,7 +145,20 @@ def stack(
     models: dict[str, FeatureModel] = {}
     failed: dict[str, str] = {}
     last: IsthmusError | None = None
-    for name, build in ((one.name, one.build) for one in tried):
+    rung, tried = Rung(False, ""), list[Candidate]()
+
+    def cast() -> Iterator[Candidate]:
+        """The closed-form candidates; then, as the clock stands, the networks."""
+        nonlocal rung
+        yield from closed
+        left = None if deadline is None else deadline - clock()
+        fits = len(folds) + 1
+        rung = asked_for(bench, deep=deep, left=left, fits=fits, seed=seed, clock=clock)
+        yield from NETWORKS if rung.tried else ()
+
+    for one in cast():
+        name, build = one.name, one.build
+        tried.append(one)
         if models and deadline is not None and clock() > deadline:
             failed[name] = "not reached: the time budget ended"
             continue
@@ -188,7 +215,7 @@ def stack(
         row_scores=row_total / np.maximum(counts, 1),
         seconds=clock() - start,
     )
-    return Stack(pruned(models, worth), tuple(lines), scored, tuple(notes))
+    return Stack(pruned(models, worth), tuple(lines), scored, tuple(notes), rung)
 
 
 def tempered(log_likelihood: Array) -> Array:

@@ -61,6 +61,8 @@ class Weighed:
     rows : ndarray of shape (m, len(columns))
         Their descriptors.
     gain, downside, weights : ndarray of shape (m,)
+    around : Surroundings
+        What the descriptors were measured in.
     """
 
     order: list[str]
@@ -68,6 +70,7 @@ class Weighed:
     gain: Array
     downside: Array
     weights: Array
+    around: Surroundings
 
 
 def try_all(
@@ -76,15 +79,21 @@ def try_all(
     *,
     deadline: float | None = None,
     clock: Callable[[], float] = time.monotonic,
+    into: Tried | None = None,
 ) -> Tried:
     """Fit candidates one after the other; the first, source-only, must not fail.
+
+    Parameters
+    ----------
+    into : Tried, optional
+        What was tried before; it is added to.
 
     Raises
     ------
     IsthmusError, LinAlgError, FloatingPointError
         What source-only failed of.
     """
-    out = Tried()
+    out = Tried() if into is None else into
     for candidate in cast:
         start = clock()
         if out.models and deadline is not None and start > deadline:
@@ -113,7 +122,7 @@ def weigh(bench: Bench, tried: Tried, prior: ChoicePrior, *, seed: int, least: f
     gain, downside = prior.expected(rows, order)
     weights = prior.weights(gain, downside)
     weights = np.where(weights >= least, weights, 0.0)
-    return Weighed(order, rows, gain, downside, weights / weights.sum())
+    return Weighed(order, rows, gain, downside, weights / weights.sum(), around)
 
 
 def halved(

@@ -25,7 +25,7 @@ from isthmus.serve.manifest import (
     seal,
 )
 from isthmus.serve.outputs import outputs_of
-from isthmus.serve.rebuild import describe_backbone, rebuild_backbone
+from isthmus.serve.rebuild import NETWORK, describe_backbone, rebuild_backbone
 from isthmus.serve.schema import is_schema, schema_of
 from isthmus.types import Array, Task
 
@@ -127,6 +127,8 @@ def save_model(
     files: dict[str, bytes] = {}
     if kept is not None:
         described, files = _replayed(kept, model, backbone)
+    more_files: Mapping[str, bytes] = getattr(backbone, "files", {})
+    files |= {f"{NETWORK}/{name}": content for name, content in more_files.items()}
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": KIND,

@@ -133,7 +133,7 @@ def _add_model(script: Script, found: LoadedModel) -> None:
     for i, model in enumerate(models):
         lines.append(f"    {_line(script, i, model)!r},")
     script.add("model", classes=list(found.classes), models="\n".join(lines))
-    for name in ("clip", "unit", "rbf", "gaussians", "nearest"):
+    for name in ("clip", "unit", "relu", "rbf", "gaussians", "nearest"):
         if name in used:
             script.add(name)
     functions = ", ".join(f'"{name}": {name}' for name in sorted(used | {"linear"}))

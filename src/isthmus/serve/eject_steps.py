@@ -2,7 +2,8 @@
 
 Standardising, principal components, alignment maps and linear heads are all affine; what follows
 one another is multiplied out, so that a model is often one matrix. What is not affine is a step
-of its own: unit length, a kernel, class Gaussians, nearest neighbours.
+of its own: unit length, a kernel, the bend of a dense network, class Gaussians, nearest
+neighbours.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from isthmus.adapt.dense import Dense
 from isthmus.adapt.gaussian_mixture import TINY, Mixture, MixtureScores
 from isthmus.adapt.kernels import Projection
 from isthmus.adapt.maps import Affine, Chain, Scaled
@@ -40,7 +42,7 @@ class Step:
 
     Parameters
     ----------
-    name : {"linear", "clip", "unit", "rbf", "gaussians", "nearest"}
+    name : {"linear", "clip", "unit", "relu", "rbf", "gaussians", "nearest"}
     arrays : dict of str to ndarray
         Of ``linear``: ``matrix`` (d, k), or (d,) for a factor a column, and ``offset`` (k,).
     """
@@ -80,6 +82,11 @@ def plain_models(model: Model) -> list[Plain]:
     UsageError
         If a part has no such form; it is named.
     """
+    if hasattr(model, "strangeness"):
+        raise UsageError(
+            "the model abstains on rows of unknown classes, and such a rule has no plain form",
+            remedy="Keep the folder and use `isthmus predict`, or transfer with --classes closed",
+        )
     members = getattr(model, "members", None)
     if members is None:
         return [_plain(1.0, model)]  # type: ignore[arg-type]
@@ -103,7 +110,7 @@ def linear(matrix: Any, offset: Any) -> Step:
     )
 
 
-UNIT = Step("unit")
+UNIT, RELU = Step("unit"), Step("relu")
 
 
 def fused(steps: list[Step]) -> list[Step]:
@@ -227,11 +234,24 @@ def _mixture(mapping: MixtureScores, d: int) -> list[Step]:
     return [Step("gaussians", {"means": means, "white": white, "level": prior - density})]
 
 
+def _dense(mapping: Dense, d: int) -> list[Step]:
+    if mapping.activation != "relu" and len(mapping.matrices) > 1:
+        raise _cannot(mapping)
+    steps: list[Step] = []
+    shift = -np.asarray(mapping.centre, float)
+    for matrix, offset in zip(mapping.matrices, mapping.offsets, strict=True):
+        steps += [RELU] if steps else []
+        wide = np.asarray(matrix, float)
+        steps.append(linear(wide, shift @ wide + offset if len(steps) == 0 else offset))
+    return steps
+
+
 _MAPS: dict[type, Callable[[Any, int], list[Step]]] = {
     Affine: _affine,
     Scaled: _scaled,
     Chain: _chain,
     Columns: _columns,
+    Dense: _dense,
     Projection: _projection,
     MixtureScores: _mixture,
 }
@@ -287,6 +307,7 @@ def _each_label(head: MultiLabelHead) -> Step:
 def _cannot(part: Any) -> UsageError:
     return UsageError(
         f"a {type(part).__name__} has no plain form, so this model cannot be ejected",
-        why="linear models and maps, kernels, class Gaussians, nearest means and neighbours can",
+        why="linear models and maps, dense networks, kernels, class Gaussians, nearest means and "
+        "neighbours can",
         remedy="Keep it and use `isthmus predict`, or train with another --method or --head",
     )

@@ -104,7 +104,9 @@ def _read(
     data: Any, schema: dict[str, Any], options: dict[str, Any], *, remembered: tuple[str, ...]
 ) -> Samples:
     """Read with the remembered columns; without them where the data have no such columns."""
-    options = {"modality": schema["modality"], "optional": _ROLES} | options
+    # what the caller names himself must be there; what is only remembered may be missing
+    spare = tuple(role for role in _ROLES if options.get(role) in (None, False, "none"))
+    options = {"modality": schema["modality"], "optional": spare} | options
     known = schema.get("reading", {})
     for role in remembered:
         if role in known and role not in options and not _has_labels_beside(data):
@@ -117,19 +119,20 @@ def _read(
     if "columns" in schema and not any(name in options for name in _COLUMNS):
         inputs = {"features": [column["name"] for column in schema["columns"]]}
     if not inputs:
-        return _try(data, options, ("id", *_ROLES))
+        return _try(data, options, ("id", *spare))
     try:
         return read(data, **options, **inputs)
     except UsageError as error:
         role, names = next(iter(inputs.items()))
-        if schema["modality"] == "table" and error.what.startswith("no column"):
+        lacks = error.what.startswith("no column") and f"--{role}" in error.what.split()
+        if schema["modality"] == "table" and lacks:
             raise DataError(
                 "the table lacks a column that the model was trained on",
                 where=error.where,
                 why=error.what.removesuffix(" for --features"),
                 remedy=error.remedy,
             ) from None
-        samples = _try(data, options, ("id", *_ROLES))
+        samples = _try(data, options, ("id", *spare))
         # Only a table could have had the column; files and arrays have none to miss.
         found = samples.understood.get(role)
         if isinstance(found, dict) and found.get("value") not in (None, names):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from isthmus import __version__, iofs
-from isthmus.errors import BundleError, IsthmusError
+from isthmus.errors import BundleError, IsthmusError, near_path
 from isthmus.types import Modality, Task
 
 SCHEMA = 1
@@ -23,7 +23,7 @@ KIND = "isthmus model"
 MANIFEST = "manifest.json"
 TENSORS = "model.safetensors"
 MAX_MANIFEST = 64 << 20
-_SAFE_NAME = re.compile(r"(?:examples/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_SAFE_NAME = re.compile(r"(?:(?:examples|network)/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _HEX = re.compile(r"[0-9a-f]{64}")
 # Harmless dtypes: a "<U1000000000" in a state would ask for gigabytes.
 _DTYPE = re.compile(r"object|str|[<>|=]?(b1|[iuf][1248]|[US]\d{1,4}|O)")
@@ -94,7 +94,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
             "not a saved model",
             where=str(folder),
             why=f"the folder {inside}" if not folder.is_file() else "it is a file, not a folder",
-            remedy="Give the folder that `isthmus transfer --out DIR` wrote",
+            remedy=("" if folder.exists() else near_path(folder))
+            + "Give the folder that `isthmus transfer --out DIR` wrote",
         )
     try:
         raw = iofs.read_bytes(path, limit=MAX_MANIFEST)

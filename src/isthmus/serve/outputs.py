@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isthmus.fit.open_set import novelty_of
 from isthmus.types import Array
 
 if TYPE_CHECKING:
@@ -25,11 +26,14 @@ class Outputs:
         In the order of the model's classes.
     values : ndarray of shape (n,), float64, or None
         Regression only.
+    novelty : ndarray of shape (n,) or None
+        Of a model that abstains: above one half, the name is "unknown".
     """
 
     names: list[Any]
     proba: Array | None = None
     values: Array | None = None
+    novelty: Array | None = None
 
 
 def outputs_of(model: Model, X: Array) -> Outputs:
@@ -44,4 +48,5 @@ def outputs_of(model: Model, X: Array) -> Outputs:
             for row in np.asarray(predicted, dtype=bool)
         ]
         return Outputs(names, proba)
-    return Outputs([str(name) for name in predicted], proba)
+    strange = novelty_of(model, X)
+    return Outputs([str(name) for name in predicted], proba, novelty=strange)

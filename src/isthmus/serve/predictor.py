@@ -12,6 +12,7 @@ import numpy as np
 
 from isthmus.data.samples import Problem, Samples
 from isthmus.errors import BundleError, DataError
+from isthmus.fit.open_set import UNKNOWN
 from isthmus.serve.bundle import load_model
 from isthmus.serve.contract import recheck
 from isthmus.serve.intake import read_labelled, read_unlabelled
@@ -109,7 +110,8 @@ class Predictor:
         DataFrame
             One row per input row: ``id``; ``prediction`` (class name; names joined by ``|`` for
             multi-label; a number for regression); with classes ``confidence`` (probability of
-            the predicted class; multi-label: none) and one column ``p(NAME)`` a class; ``error``
+            the predicted class; multi-label: none), ``novelty`` of a model that abstains (above
+            one half the prediction is ``unknown``) and one column ``p(NAME)`` a class; ``error``
             (None where there is a prediction). Rows that could not even be read as rows come last.
             ``frame.attrs["findings"]``: what the rows break of the model's contract, as JSON.
 
@@ -191,6 +193,7 @@ class Predictor:
             groups=used.groups,
             n_boot=n_boot,
             random_state=random_state,
+            unknown=None if found.novelty is None else UNKNOWN,
         )
         problems = [*samples.quarantine, *got.problems]
         result["rows"] = {
@@ -263,9 +266,13 @@ class Predictor:
         if not joined:
             chosen = np.full(total, np.nan)
             where = {name: k for k, name in enumerate(self.classes)}
-            picked = [where[name] for name in found.names]
+            best = found.proba.argmax(axis=1)  # of a row that is answered "unknown"
+            picked = [where.get(name, k) for name, k in zip(found.names, best, strict=True)]
             chosen[got.rows] = found.proba[np.arange(len(picked)), picked]
             columns["confidence"] = chosen
+        if found.novelty is not None:
+            columns["novelty"] = np.full(total, np.nan)
+            columns["novelty"][got.rows] = found.novelty
         for k, name in enumerate(self.classes):
             columns[PROBABILITY.format(name)] = proba[:, k]
         return pd.DataFrame(columns | last)

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import BackboneError, IsthmusError
-from isthmus.serve.manifest import MANIFEST, damaged
+from isthmus.serve.manifest import MANIFEST, check_file, damaged
 from isthmus.types import Array
 
 if TYPE_CHECKING:
     from isthmus.backbone.base import Backbone, FrameBackbone
 
+NETWORK = "network"  # folder of a trained network's configuration and tokenizer
 _ARGUMENTS = {"spec", "modality", "weights", "layer", "pooling", "size", "allow_license", "device"}
 
 
@@ -24,10 +25,8 @@ def describe_backbone(backbone: Backbone | FrameBackbone) -> dict[str, Any]:
     reference = dict(backbone.reference)
     on_cpu = None
     if not reference.get("custom") and _gpu():
-        from isthmus.backbone import load_backbone
-
-        twin = load_backbone(**reference | {"device": "cpu"}).fingerprint
-        on_cpu = twin if twin != backbone.fingerprint and not hasattr(backbone, "state") else None
+        twin = _fingerprint_on_cpu(backbone, reference)
+        on_cpu = twin if twin != backbone.fingerprint else None
     return {
         "name": backbone.name,
         "reference": reference,
@@ -36,6 +35,16 @@ def describe_backbone(backbone: Backbone | FrameBackbone) -> dict[str, Any]:
         "fingerprint_cpu": on_cpu,
         "num_features": int(backbone.num_features),
     }
+
+
+def _fingerprint_on_cpu(backbone: Any, reference: dict[str, Any]) -> str:
+    from isthmus.backbone import load_backbone
+
+    if hasattr(backbone, "on_cpu"):
+        return str(backbone.on_cpu())
+    if hasattr(backbone, "state"):  # a table's encoder, which no device changes
+        return str(backbone.fingerprint)
+    return load_backbone(**reference | {"device": "cpu"}).fingerprint
 
 
 def rebuild_backbone(
@@ -51,7 +60,8 @@ def rebuild_backbone(
     tensors : dict
         Saved state of a table encoder.
     given : Backbone or FrameBackbone, optional
-        Taken instead of rebuilding one; it must be the same one.
+        Taken instead of rebuilding one; it must be the same one. Of a trained network it is the
+        one that the training began with.
 
     Raises
     ------
@@ -61,11 +71,11 @@ def rebuild_backbone(
         If the manifest's reference is not one.
     """
     recorded = manifest["backbone"]
-    found = given if given is not None else _rebuilt(folder, recorded, tensors)
+    found = _taken(given, folder, manifest, tensors)
     if _same(found, recorded, manifest):
         return found
     if given is None and _gpu():  # made on a CPU: here, too, it must be computed there
-        found = _rebuilt(folder, recorded, tensors, device="cpu")
+        found = _rebuilt(folder, manifest, tensors, device="cpu")
         if _same(found, recorded, manifest):
             return found
     recipe, then = dict(found.recipe), dict(recorded.get("recipe") or {})
@@ -80,16 +90,60 @@ def rebuild_backbone(
     )
 
 
+def _taken(
+    given: Any, folder: Path, manifest: dict[str, Any], tensors: dict[str, Array]
+) -> Backbone | FrameBackbone:
+    if given is None:
+        return _rebuilt(folder, manifest, tensors)
+    if not is_trained(manifest["backbone"]) or hasattr(given, "state"):
+        found: Backbone | FrameBackbone = given
+        return found
+    return _trained(folder, manifest, tensors, untrained=given)
+
+
+def is_trained(recorded: dict[str, Any]) -> bool:
+    """Whether the backbone's weights lie in the model's own folder."""
+    state = recorded.get("state")
+    return isinstance(state, dict) and state.get("kind") == "trained"
+
+
+def _trained(
+    folder: Path, manifest: dict[str, Any], tensors: dict[str, Array], **more: Any
+) -> Backbone:
+    """A backbone with weights of its own; the files that it needs lie in the folder, checked."""
+    from isthmus.backbone.trained import TrainedBackbone
+
+    recorded = manifest["backbone"]
+    listed = [name for name in manifest["files"] if name.startswith(f"{NETWORK}/")]
+    if [f"{NETWORK}/{name}" for name in recorded["state"].get("files") or ()] != sorted(listed):
+        raise damaged(folder / MANIFEST, "the files of its network are not the recorded ones")
+    for name in listed:
+        check_file(folder, name, manifest["files"][name])
+    if listed:
+        more["place"] = (folder / NETWORK).resolve()
+    try:
+        return TrainedBackbone.from_state(
+            tensors, recorded["state"], reference=recorded["reference"], **more
+        )
+    except IsthmusError:
+        raise
+    except Exception as error:  # whatever a hostile reference or state provokes
+        raise damaged(
+            folder / MANIFEST, f"its backbone cannot be rebuilt: {error!r:.200}"
+        ) from error
+
+
 def _same(found: Any, recorded: dict[str, Any], manifest: dict[str, Any]) -> bool:
     fingerprints = {recorded["fingerprint"], recorded.get("fingerprint_cpu") or ""}
     return found.fingerprint in fingerprints and found.modality == manifest["input"]["modality"]
 
 
 def _rebuilt(
-    folder: Path, recorded: dict[str, Any], tensors: dict[str, Array], device: str | None = None
+    folder: Path, manifest: dict[str, Any], tensors: dict[str, Array], device: str | None = None
 ) -> Backbone | FrameBackbone:
     from isthmus.backbone import load_backbone
 
+    recorded = manifest["backbone"]
     reference = dict(recorded["reference"])
     if reference.get("custom"):
         raise BackboneError(
@@ -102,6 +156,8 @@ def _rebuilt(
     if not set(reference) <= _ARGUMENTS or not fine or not isinstance(reference.get("spec"), str):
         raise damaged(folder / MANIFEST, "the reference to its backbone is not one")
     reference.pop("device", None)  # that of the other machine
+    if is_trained(recorded):
+        return _trained(folder, manifest, tensors, device=device)
     if device is not None:
         reference["device"] = device
     try:

@@ -10,7 +10,8 @@ import pytest
 from isthmus.backbone import load_backbone
 from isthmus.data.checks.registry import discover
 from isthmus.run.case import pose
-from isthmus.run.checks import account, behaviour, collapsed, groups, hurts, near_copies, quick
+from isthmus.run.checks import account, collapsed, groups, hurts, near_copies, quick
+from isthmus.run.checks.gap import relative_gap
 from isthmus.run.checks.padding import widened
 from isthmus.run.checks.permutation import order_of, permuted
 from isthmus.run.checks.untrained import untrained
@@ -169,8 +170,8 @@ def test_widened_pads_ids_and_masks():
 
 def test_gap_is_relative():
     one = np.array([[10.0, 0.0]])
-    assert behaviour.gap_of(one, one * 1.1) == pytest.approx(0.1)
-    assert behaviour.gap_of(one, one[:, :1]) == float("inf")
+    assert relative_gap(one, one * 1.1) == pytest.approx(0.1)
+    assert relative_gap(one, one[:, :1]) == float("inf")
 
 
 def test_initial_weights_are_recognised():

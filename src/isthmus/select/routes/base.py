@@ -31,12 +31,15 @@ class Labelled:
     groups : ndarray of shape (n,), optional
     at : ndarray of shape (n,), int, optional
         Labelled target rows: their positions in `Domains.Xt`.
+    domain : ndarray of shape (n,), optional
+        Source rows: the name of the domain of each.
     """
 
     X: Array
     y: Array
     groups: Array | None = None
     at: Array | None = None
+    domain: Array | None = None
 
     def __len__(self) -> int:
         return len(self.X)
@@ -48,6 +51,7 @@ class Labelled:
             self.y[rows],
             None if self.groups is None else self.groups[rows],
             None if self.at is None else self.at[rows],
+            None if self.domain is None else self.domain[rows],
         )
 
 
@@ -95,6 +99,9 @@ class Route(ABC):
     @abstractmethod
     def fit(self, domains: Domains, new_model: ModelFactory) -> Model:
         """Fit a fresh model on what the route uses; `domains` is not modified."""
+
+    def forget(self) -> None:  # noqa: B027
+        """Let go of what was kept from one fit to the next; most routes keep nothing."""
 
 
 def discover() -> list[Route]:
