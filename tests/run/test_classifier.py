@@ -87,3 +87,27 @@ def test_refusals(sides):
     model = TransferClassifier(method="none").fit(Xs, ys)
     with pytest.raises(ValueError, match="NaN"):
         model.predict(np.full((2, 4), np.nan))
+
+
+@pytest.mark.parametrize("label_set, lacking", [("open", ()), ("universal", (0,))])
+def test_rows_of_no_source_class_have_a_novelty(label_set, lacking):
+    rng = np.random.default_rng(1)
+    ys, yt = np.arange(180) % 3, np.arange(160) % 4  # the target's class 3 is new
+    yt = yt[~np.isin(yt, lacking)]
+    Xs = rng.normal(size=(len(ys), 6)) + 6 * np.eye(6)[ys]
+    Xt = rng.normal(size=(len(yt), 6)) + 6 * np.eye(6)[yt]
+    X, y, domain, _ = stack_domains(Xs, ys, Xt)
+    model = TransferClassifier(label_set=label_set).fit(X, y, sample_domain=domain)
+    strange = model.novelty(Xt)
+    assert ((strange >= 0) & (strange <= 1)).all()
+    found, lost = (strange > 0.5)[yt == 3].mean(), (strange > 0.5)[yt < 3].mean()
+    assert found > lost + 0.3, (found, lost)
+    assert strange[yt == 3].mean() > strange[yt < 3].mean() + 0.2
+    assert model.predict(Xt).dtype == ys.dtype  # a class all the same
+    assert (model.predict(Xt)[yt < 3] == yt[yt < 3]).mean() > 0.9
+
+
+def test_novelty_needs_an_open_label_set(sides):
+    Xs, ys, *_ = sides
+    with pytest.raises(UsageError, match="does not look for novel rows"):
+        TransferClassifier(method="none").fit(Xs, ys).novelty(Xs)

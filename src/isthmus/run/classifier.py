@@ -31,6 +31,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         ``logistic`` (default), ``ridge``, ``nearest-mean`` or ``knn``.
     method : str, method object, or list of these, optional
         As for `isthmus.transfer`: by default the automatic choice.
+    label_set : {"auto", "closed", "partial", "open", "universal"}, optional
+        As for `isthmus.transfer`, where source and target differ in classes. `predict` answers
+        with a class all the same; with ``open`` and ``universal`` `novelty` says of which rows
+        none fits.
     time : float, optional
         Budget of `fit` in seconds.
     max_bad : float, default=0.0
@@ -68,12 +72,14 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         backbone: Any = None,
         head: str | None = None,
         method: Any = None,
+        label_set: str | None = None,
         time: float | None = None,
         max_bad: float = 0.0,
         random_state: int = 0,
     ) -> None:
         self.backbone, self.head, self.method = backbone, head, method
-        self.time, self.max_bad, self.random_state = time, max_bad, random_state
+        self.label_set, self.time = label_set, time
+        self.max_bad, self.random_state = max_bad, random_state
 
     def fit(
         self, X: Any, y: Any, *, sample_domain: Any = None, target_labeled: Any = None
@@ -138,6 +144,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             backbone=self.backbone,
             head=self.head,
             method=self.method,
+            label_set=self.label_set,
             time=self.time,
             max_bad=self.max_bad,
             seed=self.random_state,
@@ -159,10 +166,30 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: Any) -> Array:
         """(n, k) calibrated probabilities of target rows, columns in the order of `classes_`."""
+        frame = self._answers(X)
+        return np.stack([frame[f"p({name})"] for name in self._names()], axis=1)
+
+    def novelty(self, X: Any) -> Array:
+        """(n,) scores of target rows, 0 to 1: above 0.5 the row is like no class of the source.
+
+        Raises
+        ------
+        UsageError
+            If `label_set` was neither ``open`` nor ``universal``.
+        """
+        frame = self._answers(X)
+        if "novelty" not in frame:
+            raise UsageError(
+                "this model does not look for novel rows",
+                remedy="Fit with label_set='open' or 'universal'",
+            )
+        return np.asarray(frame["novelty"], dtype=np.float64)
+
+    def _answers(self, X: Any) -> Any:
+        """The saved model's answers about target rows."""
         check_is_fitted(self)
         numeric = self._check(X, reset=False)
-        frame = self._predictor.predict(numeric if numeric is not None else X, max_bad=0.0)
-        return np.stack([frame[f"p({name})"] for name in self._names()], axis=1)
+        return self._predictor.predict(numeric if numeric is not None else X, max_bad=0.0)
 
     def _names(self) -> Array:
         """(k,) class names of the run, in the order of `classes_`."""
