@@ -275,3 +275,15 @@ def test_regression_has_no_automatic_choice_and_says_so():
     result = transfer((X, X[:, 0] * 2.0), far(60, 1)[0], task="regression")
     assert list(table(result)) == BASELINES
     assert any("No automatic choice" in note for note in result.results["notes"])
+
+
+@pytest.mark.parametrize("method, serves", [("none", "source-only"), ("coral", "coral")])
+def test_labels_of_a_single_class_are_not_learned_from(method, serves):
+    Xt, yt = blobs(90, seed=1)
+    known = {f"array[{i}]": "ant" for i in np.flatnonzero(yt == "ant")[:20]}
+    options = {"head": QUICK, "method": method, "test": blobs(60, seed=2)}
+    result = transfer(blobs(120), Xt, target_labels=known, **options)
+    assert result.results["chosen"] == serves
+    assert "are 'ant'" in table(result)["target-only"]["reason"]
+    assert "are 'ant'" in table(result)["pooled"]["reason"]
+    assert result.results["proof"]["headline"][serves]["value"] > 0.9

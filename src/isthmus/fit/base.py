@@ -173,7 +173,7 @@ def encode_classes(y: Any, n: int, weights: Array) -> tuple[Array, Array]:
         raise DataError(
             "only one class is present in the labels",
             where="y",
-            why=f"every row with a weight is {classes[0]!r}",
+            why=f"every row with a weight is {classes[0]}",
             remedy="A classifier needs rows of at least two classes",
         )
     codes = np.searchsorted(classes, y)

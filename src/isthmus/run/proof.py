@@ -363,7 +363,7 @@ def _protocol(kind: str, openings: int, groups: Array | None) -> str:
         "cv-target": f"{N_SPLITS}-fold cross-validation on the labelled target rows{unit}; "
         "the same rows led the choice, so the figure of a chosen route is slightly optimistic.",
         "cv-source": f"{N_SPLITS}-fold cross-validation on the source rows{unit}; "
-        "the target has no labels, so this says nothing about the gap between the domains.",
+        "no target row is scored, so this says nothing about the gap between the domains.",
     }[kind]
 
 
@@ -377,7 +377,7 @@ def _outcome(
     metric: str,
 ) -> str:
     """Did transfer buy anything over no transfer? In one sentence, with the interval."""
-    rows = "labelled target" if case.labelled is not None else "source"
+    rows = "labelled target" if case.labelled is not None and kind != "cv-source" else "source"
     share = metric not in LOWER_IS_BETTER
     figure = headline[chosen]
     text = (

@@ -252,6 +252,8 @@ class MethodRoute(Route):
     def fit(self, domains: Domains, new_model: ModelFactory) -> FeatureModel:
         source, target = domains.source, domains.target
         assert source is not None
+        if target is not None and target.one_class() is not None:
+            target = None  # they would only make that class more likely
         model = new_model()
         space, found = self._look(domains, model)
         known = None if target is None else (target.X, target.y)

@@ -45,3 +45,17 @@ def test_a_fold_changes_only_the_labelled_target_rows():
     whole = domains()
     part = whole.with_target(np.array([0, 3]))
     assert len(part.target) == 2 and part.source is whole.source and part.Xt is whole.Xt
+
+
+def test_labelled_target_rows_of_one_class_serve_no_route_that_learns_from_them():
+    X = np.random.default_rng(0).normal(size=(12, 3)).astype("f4")
+    both = Labelled(X, np.array(["a", "b"] * 6, dtype=object))
+    lone = Labelled(X, np.array(["a"] * 12, dtype=object))
+    refusals = {r.name: r.refuses(Domains(both, lone, X)) for r in discover()}
+    assert refusals.pop("source-only") is None
+    assert all("are 'a'" in why for why in refusals.values()) and len(refusals) == 2
+    # a source of one class can be pooled with a target that has the others
+    refusals = {r.name: r.refuses(Domains(lone, both, X)) for r in discover()}
+    assert "are 'a'" in refusals.pop("source-only") and set(refusals.values()) == {None}
+    numbers = Labelled(X, np.ones(12))  # of a regression: equal values are no class
+    assert discover()[1].refuses(Domains(numbers, numbers, X)) is None

@@ -44,6 +44,13 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.X)
 
+    def one_class(self) -> str | None:
+        """The class of all rows where they have a single one: no model can learn from them."""
+        if self.y.ndim != 1 or self.y.dtype.kind not in "OUS":
+            return None  # numbers, or several labels a row
+        names = set(self.y.tolist())
+        return str(names.pop()) if len(names) == 1 else None
+
     def take(self, rows: Array) -> Labelled:
         """The given rows, in that order."""
         return Labelled(
@@ -94,6 +101,12 @@ class Route(ABC):
         for role in sorted(self.uses):
             if getattr(domains, role) is None:
                 return f"there are no labelled {role} rows"
+        for role in sorted(self.uses):
+            if role == "source" and len(self.uses) > 1:
+                continue  # the target's labels may bring the other classes
+            name = getattr(domains, role).one_class()
+            if name is not None:
+                return f"all labelled {role} rows are {name!r}: they do not say where it ends"
         return None
 
     @abstractmethod
