@@ -43,18 +43,23 @@ def command(shell: str) -> None:
 
 
 def method_names(family: str = "adapt") -> list[str]:
-    """Names that `--method` may take, by the files of the folder: nothing is imported.
+    """Names that `--method` may take, by the files of the folders: no method is imported.
 
     Parameters
     ----------
     family : {"adapt", "align"}
-        Methods on features, or trained ones.
+        Those of a run, or the trained ones as `finetune` names them.
     """
+    from isthmus.align.names import trained
+
+    if family == "align":
+        return [name.replace("_", "-") for name in trained()]
     folder = Path(__file__).parents[1] / family
     found = [info.name for info in pkgutil.iter_modules([str(folder)])]
     methods = [name for name in found if _is_method(folder / f"{name}.py")]
-    words = ["all", "auto", "none"] if family == "adapt" else []
-    return [name.replace("_", "-") for name in methods] + words
+    # as a run names them: a trained method whose name is taken is the deep one
+    methods += [f"deep_{name}" if name in methods else name for name in trained()]
+    return [name.replace("_", "-") for name in methods] + ["all", "auto", "none"]
 
 
 def _is_method(file: Path) -> bool:

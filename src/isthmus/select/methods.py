@@ -191,10 +191,8 @@ def method_routes(
     spaces = Spaces()
     for name, method in asked.methods:
         reason = why_not(method, task=task, source=source, labelled=labelled, sources=sources)
-        if reason is None and isinstance(method, MultiSource):
-            routes.append(SeveralSources(name, method))
-        elif reason is None:
-            routes.append(MethodRoute(name, method, spaces))
+        if reason is None:
+            routes.append(route_of(name, method, spaces))
         elif asked.everything:
             left_out.append(f"Method {name} is left out: {reason}.")
         else:
@@ -204,6 +202,13 @@ def method_routes(
                 remedy="`isthmus methods` says what each method needs",
             )
     return routes, left_out
+
+
+def route_of(name: str, method: Any, spaces: Spaces | None = None) -> Route:
+    """The route of one unfitted method."""
+    if isinstance(method, MultiSource):
+        return SeveralSources(name, method)
+    return MethodRoute(name, method, spaces)
 
 
 class Spaces:
