@@ -33,7 +33,7 @@ def diagnosis(choice: dict[str, Any] | None, words: Words) -> list[str]:
     if seen.get("absent"):
         said.append(
             t(
-                "Perhaps absent from the target: %(names)s. If so, give a source without them.",
+                "Perhaps absent from the target: %(names)s. If so: --classes partial.",
                 names=", ".join(seen["absent"]),
             )
         )
