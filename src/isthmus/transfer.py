@@ -15,13 +15,12 @@ from types import ModuleType
 from typing import Any
 
 from isthmus.backbone import Store, load_backbone
-from isthmus.data.checks import allowed_codes, overruled, stop_on_errors
+from isthmus.data.checks import allowed_codes
 from isthmus.run.case import MAX_BAD, posed
 from isthmus.run.evidence import write_evidence
-from isthmus.run.extract import extract
 from isthmus.run.label_set import abstain, applies, known_setting, weigh_classes
 from isthmus.run.next_labels import write_next_labels
-from isthmus.run.preflight import preflight
+from isthmus.run.preflight import vetted
 from isthmus.run.proof import prove
 from isthmus.run.record import Result, call_digest, claim_folder, mark_running
 from isthmus.run.standings import choose, model_factory
@@ -178,18 +177,16 @@ def transfer(
     mark_running(folder, call)
     say(f"--- backbone\n{model.name}, {case.target.modality} features")
     store = None if no_cache else Store()
-    look: dict[str, Any] = {"store": store, "max_bad": bad, "seed": seed}
-    found = overruled(preflight(case, model, **look), allowed)
-    stop_on_errors(found)
-    features = extract(
+    features, found = vetted(
         case,
         model,
-        **look,
+        store=store,
+        max_bad=bad,
+        seed=seed,
+        allowed=allowed,
         deadline=None if time is None else start + 0.7 * time,
         progress=progress,
     )
-    found = overruled(preflight(case, model, features, known=found, **look), allowed)
-    stop_on_errors(found)
     new_model = model_factory(case, head=head, seed=seed)
     until = None if time is None else start + time
     features, classes = weigh_classes(case, features, new_model, setting, seed=seed, deadline=until)

@@ -7,6 +7,7 @@ is not installed. `isthmus.align.registry` imports the classes themselves; both 
 from __future__ import annotations
 
 import ast
+from collections.abc import Container
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -61,6 +62,17 @@ def trained() -> dict[str, Trained]:
             if node.name.lower() == path.stem.replace("_", "") and bases & set(BASES):
                 found[path.stem] = _facts(path.stem, node)
     return found
+
+
+def run_names(taken: Container[str]) -> dict[str, str]:
+    """Name in a run -> module: where a method on features has the name, it is ``deep_NAME``.
+
+    Parameters
+    ----------
+    taken : container of str
+        Modules of the methods on features.
+    """
+    return {f"deep_{name}" if name in taken else name: name for name in trained()}
 
 
 def _facts(module: str, node: ast.ClassDef) -> Trained:

@@ -50,15 +50,14 @@ def method_names(family: str = "adapt") -> list[str]:
     family : {"adapt", "align"}
         Those of a run, or the trained ones as `finetune` names them.
     """
-    from isthmus.align.names import trained
+    from isthmus.align.names import run_names, trained
 
     if family == "align":
         return [name.replace("_", "-") for name in trained()]
     folder = Path(__file__).parents[1] / family
     found = [info.name for info in pkgutil.iter_modules([str(folder)])]
     methods = [name for name in found if _is_method(folder / f"{name}.py")]
-    # as a run names them: a trained method whose name is taken is the deep one
-    methods += [f"deep_{name}" if name in methods else name for name in trained()]
+    methods += run_names(frozenset(methods))
     return [name.replace("_", "-") for name in methods] + ["all", "auto", "none"]
 
 

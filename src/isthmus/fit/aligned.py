@@ -243,25 +243,14 @@ def folded(network: Any) -> Dense:
     from torch import nn
 
     from isthmus.fit.deep.bodies import MLP, Standardised
+    from isthmus.fit.deep.chain import dense_of
 
     if not isinstance(network.body, MLP) or not isinstance(network.bottleneck, nn.Identity):
         raise UsageError("only a network of dense layers has a plain form")
-    centre = scale = None
-    matrices: list[Array] = []
-    offsets: list[Array] = []
     for part in (*network.body.dense, network.head):
-        if isinstance(part, nn.Linear):
-            matrices.append(part.weight.detach().cpu().numpy().astype(np.float64).T)
-            offsets.append(part.bias.detach().cpu().numpy().copy())
-        elif isinstance(part, Standardised) and not matrices:
-            centre, scale = (t.cpu().numpy().astype(np.float64) for t in (part.mean, part.scale))
-        elif not isinstance(part, nn.ReLU | nn.Dropout):
+        if not isinstance(part, nn.Linear | nn.ReLU | nn.Dropout | Standardised):
             raise UsageError(f"a {type(part).__name__} has no plain form")
-    if centre is None or scale is None:
-        centre, scale = np.zeros(len(matrices[0])), np.ones(len(matrices[0]))
-    matrices[0] = matrices[0] / scale[:, None]
-    single = [np.ascontiguousarray(matrix, dtype=np.float32) for matrix in matrices]
-    return Dense(centre, tuple(single), tuple(offsets))
+    return dense_of([network.body, network.head])
 
 
 def cooled(dense: Dense, temperature: float) -> Dense:
@@ -285,12 +274,11 @@ def _held_out(y: Array, seed: int) -> Array:
 
 def _collapsed(codes: Array, usual: Array) -> tuple[Trouble, ...]:
     """A target that ended in one class, by the rule of `isthmus.fit.deep.diagnostics`."""
-    from isthmus.fit.deep.diagnostics import COLLAPSE, COLLAPSE_RATIO
+    from isthmus.fit.deep.diagnostics import collapsed
 
     shares = np.bincount(codes, minlength=len(usual)) / max(len(codes), 1)
     top = int(shares.argmax())
-    least = min(COLLAPSE_RATIO * max(usual[top], 1 / len(usual)), 0.97)
-    if shares[top] <= max(COLLAPSE, least):
+    if not collapsed(shares[top], usual[top], len(usual)):
         return ()
     reason = (
         f"one class takes {100 * shares[top]:.0f} % of the target rows, of the source rows "

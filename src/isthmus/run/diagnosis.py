@@ -16,7 +16,7 @@ from isthmus.errors import UsageError
 from isthmus.evaluate.intervals import mean_interval
 from isthmus.fit.adapted import common_space
 from isthmus.fit.folds import folds as make_folds
-from isthmus.run.case import Case, _classes, _read, _same_modality, short_origin
+from isthmus.run.case import MAX_BAD, Case, _classes, _read, _same_modality, short_origin
 from isthmus.run.extract import Extracted, Part, extract
 from isthmus.run.held_out_sources import held_out_sources
 from isthmus.run.labelfile import attach_labels
@@ -101,7 +101,7 @@ def diagnose(
     UsageError, DataError, BackboneError
         With what, where, why and the remedy.
     """
-    bad = 0.01 if max_bad is None else max_bad
+    bad = MAX_BAD if max_bad is None else max_bad
     options = {name: value for name, value in reading.items() if value is not None}
     options["max_bad"] = bad
     first, rows = read_pair(source, target, source_domain, target_domain, options, say)

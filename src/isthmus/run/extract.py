@@ -34,6 +34,12 @@ class Part:
     computed: int = 0
     unreached: int = 0
 
+    def take(self, rows: Array) -> Part:
+        """These of its rows, in that order."""
+        return replace(
+            self, samples=self.samples.take(rows), X=np.asarray(self.X)[rows], rows=self.rows[rows]
+        )
+
 
 @dataclass(frozen=True)
 class Extracted:

@@ -13,7 +13,7 @@ import numpy as np
 from isthmus import iofs
 from isthmus.backbone import Store, load_backbone
 from isthmus.backbone.weights import RANDOM
-from isthmus.data.checks import allowed_codes, overruled, stop_on_errors
+from isthmus.data.checks import allowed_codes
 from isthmus.errors import UsageError
 from isthmus.report.displays.training import save_plot
 from isthmus.run import from_scratch, saved_start
@@ -24,7 +24,7 @@ from isthmus.run.fine_tuned import FineTuned, asked
 from isthmus.run.network_evidence import neighbor_evidence
 from isthmus.run.network_rows import feature_rows, raw_rows
 from isthmus.run.network_served import chosen, proof_of, served_backbone, served_model
-from isthmus.run.preflight import preflight
+from isthmus.run.preflight import vetted
 from isthmus.run.recipes import takes_recipe
 from isthmus.run.record import Result, call_digest, claim_folder, clear_other, mark_running
 from isthmus.run.standings import model_factory
@@ -188,13 +188,8 @@ def finetune(
     mark_running(folder, call)
     store = None if no_cache else Store()
     look: dict[str, Any] = {"store": store, "max_bad": bad, "seed": seed}
-    found = overruled(preflight(case, model, **look), allowed)
-    if bare:
-        found = [f for f in found if f.code != RANDOM_WEIGHTS]  # said above, in plain words
-    stop_on_errors(found)
-    features = extract(case, model, **look, progress=progress)
-    found = overruled(preflight(case, model, features, known=found, **look), allowed)
-    stop_on_errors(found)
+    spoken = (RANDOM_WEIGHTS,) if bare else ()  # said above, in plain words
+    features, found = vetted(case, model, **look, allowed=allowed, said=spoken, progress=progress)
     base, (taught, watched) = model, apart(features)
     rows = feature_rows(taught) if network is None else raw_rows(taught, model, progress)
     classifier = FineTunedClassifier(

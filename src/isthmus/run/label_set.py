@@ -15,7 +15,7 @@ import numpy as np
 from isthmus.errors import DataError, UsageError, did_you_mean
 from isthmus.fit.open_set import check_names
 from isthmus.run.case import Case
-from isthmus.run.extract import Extracted, Part
+from isthmus.run.extract import Extracted
 from isthmus.run.standings import Choice
 from isthmus.select.absent import absent_classes, thinned
 from isthmus.select.blended import blend
@@ -147,7 +147,7 @@ def weigh_classes(
             f"({', '.join(names)}): {len(codes) - len(kept)} of their {100 * gone.share:.0f} % of "
             "the source rows were left out, so that they weigh less; they stay possible answers.",
         )
-    source = _taken(features.source, kept)
+    source = features.source.take(kept)
     return replace(features, source=source), replace(found, partial=figures, notes=notes)
 
 
@@ -183,9 +183,3 @@ def _share(choice: Choice) -> Interval:
     if told:
         return Interval(told["value"], told["low"], told["high"], told["level"], told["how"])
     return Interval(0.0, 0.0, 1.0, 0.9, "no sign of novel classes; without one it cannot be told")
-
-
-def _taken(part: Part, rows: Any) -> Part:
-    return replace(
-        part, samples=part.samples.take(rows), X=np.asarray(part.X)[rows], rows=part.rows[rows]
-    )

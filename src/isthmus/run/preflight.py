@@ -14,7 +14,8 @@ from typing import Any
 
 from isthmus import iofs
 from isthmus.backbone import Store, load_backbone
-from isthmus.data.checks.finding import Finding, ordered, render
+from isthmus.data.checks.allowed import overruled
+from isthmus.data.checks.finding import Finding, ordered, render, stop_on_errors
 from isthmus.data.checks.refusals import from_problems, named
 from isthmus.data.checks.registry import run_all
 from isthmus.data.checks.view import RawView
@@ -83,6 +84,43 @@ def preflight(
         fresh = [p for p in features.problems if p.where not in reported]
         found += from_problems(fresh, features.seen)
     return ordered(_causes(found))
+
+
+def vetted(
+    case: Case,
+    backbone: Any,
+    *,
+    store: Store | None,
+    max_bad: float,
+    seed: int,
+    allowed: Sequence[str] = (),
+    said: Sequence[str] = (),
+    deadline: float | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[Extracted, list[Finding]]:
+    """Features of a run, checked before they are computed and after it.
+
+    Parameters
+    ----------
+    allowed : sequence of str
+        Codes whose errors stop nothing (`isthmus.data.checks.overruled`).
+    said : sequence of str
+        Codes of the first checks that the run has spoken of in words of its own.
+    deadline, progress
+        Of the extraction.
+
+    Raises
+    ------
+    FindingError
+        On an error that is not allowed.
+    """
+    look: dict[str, Any] = {"store": store, "max_bad": max_bad, "seed": seed}
+    early = [f for f in preflight(case, backbone, **look) if f.code not in said]
+    stop_on_errors(early := overruled(early, allowed))
+    features = extract(case, backbone, **look, deadline=deadline, progress=progress)
+    found = overruled(preflight(case, backbone, features, known=early, **look), allowed)
+    stop_on_errors(found)
+    return features, found
 
 
 def raw_view(

@@ -314,7 +314,7 @@ def _cross_validated(
         else:
             model = _fit(rows.take(train), new_model)
         answers = {route.name: _answer(model, rows.X[test])}
-        answers |= _baselines(case, _part(part, train), _part(part, test), seed, notes, decoded)
+        answers |= _baselines(case, part.take(train), part.take(test), seed, notes, decoded)
         for name, answer in answers.items():
             parts.setdefault(name, []).append(answer)
         order.append(test)
@@ -336,10 +336,6 @@ def _cross_validated(
 
 def _fit(rows: Labelled, new_model: Any) -> Any:
     return new_model().fit(rows.X, rows.y, groups=rows.groups)
-
-
-def _part(part: Part, rows: Array) -> Part:
-    return Part(part.samples.take(rows), part.X[rows], part.rows[rows])
 
 
 def _turned(gap: Interval) -> Interval:

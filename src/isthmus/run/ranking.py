@@ -18,7 +18,7 @@ from isthmus.discrepancy.wasserstein import sliced_wasserstein
 from isthmus.errors import DataError, UsageError
 from isthmus.fit.adapted import common_space
 from isthmus.fit.features import processor_for
-from isthmus.run.case import Case, _keep_domain, _read, _same_modality
+from isthmus.run.case import MAX_BAD, Case, _keep_domain, _read, _same_modality
 from isthmus.run.extract import Part, extract
 from isthmus.transferability import Ranking, rank_backbones, rank_sources
 from isthmus.types import Array
@@ -126,7 +126,7 @@ def rank(
     UsageError
         If there is nothing to rank.
     """
-    bad = 0.01 if max_bad is None else max_bad
+    bad = MAX_BAD if max_bad is None else max_bad
     options = {name: value for name, value in reading.items() if value is not None}
     options["max_bad"] = bad
     run = {"bad": bad, "seed": seed, "no_cache": no_cache, "progress": progress}

@@ -123,7 +123,7 @@ def suspects_of(features: Extracted, *, seed: int = 0, columns: bool = False) ->
         if part is None:
             continue
         rows = quick.thinned(part.X, seed, MAX_ROWS)
-        kept = Part(part.samples.take(rows), np.asarray(part.X)[rows], part.rows[rows])
+        kept = part.take(rows)
         looked[role] = len(rows)
         found += label_errors(role, kept, columns=columns, seed=seed)
         found += duplicates(role, kept, columns=columns)

@@ -27,8 +27,8 @@ def apart(features: Extracted) -> tuple[Extracted, Part | None]:
             continue
         held = np.array([name == SPLIT for name in part.samples.split])
         if held.any() and not held.all():
-            rest: dict[str, Any] = {role: part_of(part, ~held)}
-            return replace(features, **rest), part_of(part, held)
+            rest: dict[str, Any] = {role: part.take(np.flatnonzero(~held))}
+            return replace(features, **rest), part.take(np.flatnonzero(held))
     return features, None
 
 
@@ -49,11 +49,3 @@ def labelled_rows(
         return np.asarray(part.X, dtype=np.float32), labels
     X = raw_rows(replace(features, source=None, labelled=None, target=part), backbone).X
     return (X if length is None else np.stack([to_length(x, length) for x in X])), labels
-
-
-def part_of(part: Part, chosen: Array) -> Part:
-    """Some rows of a part, by a mask."""
-    rows = np.flatnonzero(chosen)
-    return replace(
-        part, samples=part.samples.take(rows), X=np.asarray(part.X)[rows], rows=part.rows[rows]
-    )

@@ -19,7 +19,7 @@ import isthmus
 from isthmus.adapt.base import Adapter, discover
 from isthmus.errors import DataError, UsageError
 from isthmus.fit.aligned import AlignedMLP
-from isthmus.select.methods import deep, find, shown, why_not
+from isthmus.select.methods import deep, find, name_of, shown, why_not
 
 PAGE = "methods.md"
 SECTION, TRAINED = "## Domain adaptation on features", "## Deep alignment"
@@ -123,8 +123,7 @@ def one(name: str) -> Method:
     """
     kind = find(name)
     if isinstance(kind, AlignedMLP):
-        key = next(key for key, net in deep().items() if net.method == kind.method)
-        return _network(key, kind, documented(TRAINED).get(str(kind.method), {}))
+        return _network(name_of(kind), kind, documented(TRAINED).get(str(kind.method), {}))
     key = kind.__module__.rpartition(".")[2]
     return _method(key, kind, documented().get(key, {}))
 

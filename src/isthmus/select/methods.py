@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, is_regressor
 
 from isthmus.adapt.base import Adapter, discover
 from isthmus.adapt.multi_source import MultiSource
-from isthmus.align.names import trained
+from isthmus.align.names import run_names
 from isthmus.errors import UsageError
 from isthmus.fit.adapted import Space, adapt, common_space, fit_adapter, fit_method
 from isthmus.fit.aligned import AlignedMLP
@@ -109,12 +109,14 @@ def find(name: str) -> Any:
 
 
 def deep() -> dict[str, AlignedMLP]:
-    """name -> unfitted network of every trained method; no torch is imported.
+    """name in a run -> unfitted network of every trained method; no torch is imported."""
+    return {name: AlignedMLP(module) for name, module in run_names(discover()).items()}
 
-    Where a folder of each kind has a file of one name, the trained method is ``deep_NAME``.
-    """
-    taken = discover()
-    return {f"deep_{name}" if name in taken else name: AlignedMLP(name) for name in trained()}
+
+def name_of(network: AlignedMLP) -> str:
+    """The name in a run of a network that is trained with a method."""
+    module = str(network.method).replace("-", "_")
+    return next(name for name, own in run_names(discover()).items() if own == module)
 
 
 def why_not(
@@ -299,12 +301,10 @@ def _one(item: Any, seed: int) -> tuple[str, Any]:
     if isinstance(item, str):
         found = find(item)
         if isinstance(found, AlignedMLP):
-            name = next(key for key, one in deep().items() if one.method == found.method)
-            return shown(name), _seeded(found, seed)
+            return shown(name_of(found)), _seeded(found, seed)
         return shown(found.__module__.rpartition(".")[2]), _seeded(found(), seed)
     if isinstance(item, AlignedMLP) and item.method is not None:
-        module = item.method.replace("-", "_")
-        return shown(next(k for k, one in deep().items() if one.method == module)), item
+        return shown(name_of(item)), item
     for key, kind in discover().items():
         if type(item) is kind:
             return shown(key), item

@@ -11,13 +11,11 @@ from torch import Tensor, nn
 from isthmus.adapt.dense import Dense
 from isthmus.errors import UsageError
 from isthmus.fit.deep.bodies import MLP, Standardised
+from isthmus.fit.deep.surgery import ACTIVATIONS
 from isthmus.types import Array
 
 _SILENT = (nn.Identity, nn.Dropout, nn.AlphaDropout, nn.Flatten)
-_ACTIVATIONS: tuple[tuple[type[nn.Module], str], ...] = (
-    (nn.ReLU, "relu"), (nn.GELU, "gelu"), (nn.Tanh, "tanh"), (nn.SiLU, "silu"),
-    (nn.Sigmoid, "sigmoid"),
-)  # fmt: skip
+_BENDS = {name: kind for name, kind in ACTIVATIONS.items() if name != "none"}
 
 
 def dense_of(parts: Iterable[nn.Module]) -> Dense:
@@ -70,7 +68,7 @@ class _Folding:
         self.shift: Any = 0.0
 
     def add(self, module: nn.Module) -> None:
-        name = next((n for kind, n in _ACTIVATIONS if isinstance(module, kind)), None)
+        name = next((n for n, kind in _BENDS.items() if isinstance(module, kind)), None)
         if isinstance(module, nn.Linear):
             self._linear(module)
         elif isinstance(module, Standardised):

@@ -172,6 +172,11 @@ class Diagnostics:
         }
 
 
+def collapsed(share: float, usual: float, classes: int) -> bool:
+    """Whether predictions ended in one class, from its share of the target and of the source."""
+    return share > COLLAPSE and share > min(COLLAPSE_RATIO * max(usual, 1 / classes), 0.97)
+
+
 def cross_entropy(logits: Array, labels: Array) -> float:
     """Mean of ``-log p`` of the right class, in nats."""
     raised = logits - logits.max(axis=1, keepdims=True)
@@ -196,8 +201,7 @@ def in_words(
     shares: Mapping[str, float] = found.get("target_shares") or {}
     if len(shares) > 1:
         name = max(shares, key=lambda key: shares[key])
-        usual = max(source_shares.get(name, 0.0), 1 / len(shares))
-        if shares[name] > COLLAPSE and shares[name] > min(COLLAPSE_RATIO * usual, 0.97):
+        if collapsed(shares[name], source_shares.get(name, 0.0), len(shares)):
             words.append(
                 f"collapse: {100 * shares[name]:.0f} % of the target rows are predicted as "
                 f"{name!r}, {100 * source_shares.get(name, 0.0):.0f} % of the source rows are; "
