@@ -83,3 +83,12 @@ def test_settled_landmarks_come_nearer_to_the_kernel_than_drawn_ones(monkeypatch
         F = kernels.nystroem(xp, X, 0.2, landmarks=30, random_state=0)(X)
         error[how] = np.linalg.norm(F @ F.T - K)
     assert error["settled"] < 0.8 * error["drawn"]
+
+
+def test_the_number_of_landmarks_follows_from_the_rows_where_it_is_left_open():
+    assert kernels.landmark_count(1500, None) == 1500  # every row: the kernel is exact
+    assert kernels.landmark_count(50_000, None) == 2000
+    assert kernels.landmark_count(200_000, None) == 1000  # the same work as 50,000 with 2,000
+    assert kernels.landmark_count(200_000, None, most=1000) == 500
+    assert kernels.landmark_count(200_000, 250) == 250
+    assert kernels.landmark_count(100, 250) == 100

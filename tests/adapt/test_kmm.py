@@ -53,14 +53,14 @@ def test_reaches_the_optimum_of_scipy(upper, low, high):
 def test_the_projection_is_the_nearest_point_of_its_metric(stiff):
     rng = np.random.default_rng(3)
     v = 2 * rng.normal(size=12)
-    got = project(np, v, 1.5, 4.0, 6.0, stiff=stiff)
+    got, _ = project(np, v, 1.5, 4.0, 6.0, stiff=stiff)
 
     def far(w):
         return ((w - v) ** 2).sum() + stiff / 12 * (w - v).sum() ** 2
 
     assert (got >= 0).all() and (got <= 1.5).all() and 4 - 1e-8 <= got.sum() <= 6 + 1e-8
     for _ in range(300):
-        other = project(np, got + 0.1 * rng.normal(size=12), 1.5, 4.0, 6.0)
+        other, _ = project(np, got + 0.1 * rng.normal(size=12), 1.5, 4.0, 6.0)
         assert far(got) <= far(other) + 1e-7
 
 
@@ -71,7 +71,7 @@ def test_no_worse_than_skada_on_its_own_objective(d):
     _, _, f = program(Xs, Xt, 1 / d)
     rival = reweight.KMMReweightAdapter(gamma=1 / d)
     rival.fit(np.r_[Xs, Xt], sample_domain=np.repeat([0, -1], 200))
-    assert KMM(1 / d).adapt(Xs, None, Xt).info["objective"] <= f(rival.source_weights_)
+    assert KMM(1 / d, tol=1e-3).adapt(Xs, None, Xt).info["objective"] <= f(rival.source_weights_)
 
 
 def test_finds_the_known_ratio_and_so_does_nystroem():

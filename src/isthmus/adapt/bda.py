@@ -40,7 +40,7 @@ class BDA(Adapter):
         normalize: bool = False,
         solver: str = "auto",
         max_exact: int = 5000,
-        landmarks: int = 1000,
+        landmarks: int | None = None,
         random_state: int = 0,
     ) -> None:
         self.n_components, self.balance, self.trade_off = n_components, balance, trade_off

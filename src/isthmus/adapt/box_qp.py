@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import array_api_compat
 import numpy as np
 
 
@@ -49,7 +50,7 @@ def solve(
     bound = top_eigenvalue(xp, times, linear)
     ahead, K_ahead, momentum = w, Kw, 1.0
     best = (float("inf"), w, Kw)
-    gap, step = float("inf"), 0
+    gap, step, shift = float("inf"), 0, 0.0
     for step in range(max_iter + 1):
         if step % 10 == 0 or step == max_iter:
             value = 0.5 * float(w @ Kw) - float(linear @ w)
@@ -63,7 +64,7 @@ def solve(
         while True:
             mean = float(xp.sum(slope)) / n
             goal = ahead - (slope - mean) / bound - mean / (bound + flat)
-            new = project(xp, goal, upper, low, high, stiff=flat / bound)
+            new, shift = project(xp, goal, upper, low, high, stiff=flat / bound, start=shift)
             K_new = times(new)
             move = new - ahead
             # exact curvature along the move: the step is too long where it exceeds the bound
@@ -99,22 +100,32 @@ def top_eigenvalue(xp: Any, times: Callable[[Any], Any], like: Any) -> float:
     return max(1.05 * value, 1e-6)
 
 
-def project(xp: Any, v: Any, upper: float, low: float, high: float, *, stiff: float = 0.0) -> Any:
-    """Nearest feasible point in the metric ``I + stiff 11'/n``.
+def project(
+    xp: Any, v: Any, upper: float, low: float, high: float, *, stiff: float = 0.0, start: float = 0
+) -> tuple[Any, float]:
+    """Nearest feasible point in the metric ``I + stiff 11'/n``, and its shift.
 
     The solution is ``clip(v - t)`` for one shift t: zero of
     ``t - stiff/n (sum clip(v - t) - sum v)``, or the shift at which a bound on the sum holds.
+
+    Parameters
+    ----------
+    start : float, default=0
+        A first guess of the shift: that of a problem nearby.
     """
     n = v.shape[0]
     pull, before = stiff / n, float(xp.sum(v))
+    like: Any = {"dtype": v.dtype, "device": array_api_compat.device(v)}
+    zero, top = xp.asarray(0.0, **like), xp.asarray(upper, **like)
 
     def at(shift: float) -> tuple[Any, float]:
-        out = xp.clip(v - shift, 0.0, upper)
+        # not xp.clip: its checks cost more than the work on so few numbers
+        out = xp.minimum(xp.maximum(v - shift, zero), top)
         return out, float(xp.sum(out))
 
-    def root(goal: float | None) -> tuple[Any, float]:
+    def root(goal: float | None) -> tuple[Any, float, float]:
         """Safeguarded Newton on a descending piecewise linear function of the shift."""
-        left, right, shift = float(xp.min(v)) - upper, float(xp.max(v)), 0.0
+        left, right, shift = float(xp.min(v)) - upper, float(xp.max(v)), start
         if goal is None:  # |shift| <= stiff max|sum clip - sum v| / n
             left, right = min(left, -pull * abs(before) - 1), right + pull * n * upper + 1
         for _ in range(100):
@@ -123,17 +134,17 @@ def project(xp: Any, v: Any, upper: float, low: float, high: float, *, stiff: fl
             if abs(off) <= 1e-9 * max(1.0, abs(shift) if goal is None else goal):
                 break
             left, right = (shift, right) if off > 0 else (left, shift)
-            free = int(xp.sum(xp.astype((out > 0) & (out < upper), xp.int64)))
+            free = int(xp.count_nonzero((out > zero) & (out < top)))
             slope = 1.0 + pull * free if goal is None else float(free)
             shift = shift + off / slope if slope else 0.5 * (left + right)
             if not left < shift < right:
                 shift = 0.5 * (left + right)
-        return out, total
+        return out, total, shift
 
-    out, total = root(None) if stiff else at(0.0)
+    out, total, shift = root(None) if stiff else (*at(0.0), 0.0)
     if total < low or total > high:
-        out, _ = root(low if total < low else high)
-    return out
+        out, _, shift = root(low if total < low else high)
+    return out, shift
 
 
 def lowest(slope: Any, upper: float, low: float, high: float) -> float:

@@ -117,7 +117,8 @@ def squared_distances(xp: Any, A: Any, B: Any) -> Any:
     out = (A * -2.0) @ B.T
     out += xp.sum(A * A, axis=1)[:, None]
     out += xp.sum(B * B, axis=1)[None, :]
-    return xp.clip(out, 0.0)
+    out[out < 0] = 0.0
+    return out
 
 
 def gaussian(xp: Any, squared: Any, width: float) -> Any:
@@ -139,9 +140,9 @@ def median_distance(data: Canonical, seed: int) -> float:
         ]
     )
     squared = host(squared_distances(xp, rows, rows))
-    apart = squared[np.triu_indices(len(squared), 1)]
-    # rounding leaves equal rows a little apart; a width of that size would be an identity kernel
-    apart = apart[apart > 1e-12 * max(float(squared.max()), 1e-300)]
+    # both halves and the diagonal: a pair that counts twice does not move a median, and rounding
+    # leaves equal rows a little apart; a width of that size would be an identity kernel
+    apart = squared[squared > 1e-12 * max(float(squared.max()), 1e-300)]
     return float(np.sqrt(np.median(apart))) if apart.size else 1.0
 
 

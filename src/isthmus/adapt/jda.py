@@ -47,7 +47,7 @@ class JDA(Adapter):
         normalize: bool = False,
         solver: str = "auto",
         max_exact: int = 5000,
-        landmarks: int = 1000,
+        landmarks: int | None = None,
         random_state: int = 0,
     ) -> None:
         self.n_components, self.trade_off, self.max_iter = n_components, trade_off, max_iter

@@ -25,7 +25,7 @@ def aligned(
     balance: float | str | None,
     solver: str,
     max_exact: int,
-    landmarks: int,
+    landmarks: int | None,
     random_state: int,
     who: str,
 ) -> Adaptation:

@@ -13,6 +13,8 @@ from isthmus.errors import UsageError
 
 BLOCK = 4096
 LLOYD = 20_000  # rows that landmarks are settled on
+LANDMARKS = 2000  # at most, where the user leaves their number open
+FEW = 50_000  # rows up to which there are so many
 WIDE = 128_000_000  # numbers that are kept in double precision without a thought for memory
 
 
@@ -145,6 +147,17 @@ def settle(xp: Any, rows: Any, middles: Any, *, rounds: int = 2) -> Any:
         filled = xp.asarray(counts > 0, device=array_api_compat.device(rows))
         middles = xp.where(filled[:, None], means, middles)
     return middles
+
+
+def landmark_count(n: int, given: int | None, *, most: int = LANDMARKS, few: int = FEW) -> int:
+    """How many of n rows are landmarks where the user leaves it open (`given` is None).
+
+    All of them up to `most`, where the features are those of the exact kernel; as many up to
+    `few` rows; then fewer, so that the work, n times the square of their number, stays the same.
+    """
+    if given is None:
+        given = round(most * min(1.0, (few / n) ** 0.5))
+    return min(given, n)
 
 
 def nystroem(xp: Any, X: Any, gamma: float, *, landmarks: int, random_state: int) -> Kernel:

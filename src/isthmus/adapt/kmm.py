@@ -40,9 +40,11 @@ class KMM(Adapter):
         Slack of the sum. Default: the paper's ``(sqrt(n_s) - 1) / sqrt(n_s)``.
     clip : float, default=20.0
         Largest weight in units of the mean weight, applied afterwards.
-    tol : float, default=1e-3
+    tol : float, default=1e-2
         Duality gap at which to stop, relative to the objective. The gap is a bound: the objective
-        itself is usually a hundred times nearer to the optimum.
+        itself is usually twenty times nearer to the optimum. The means that are matched are known
+        to some ``1 / sqrt(n_t)`` only: smaller values fit their noise, with weights on fewer rows
+        (docs/log.md).
     max_iter : int, default=2000
         Gradient steps.
     solver : {"auto", "exact", "approximate"}, default="auto"
@@ -68,7 +70,7 @@ class KMM(Adapter):
         bound: float = 1000.0,
         eps: float | None = None,
         clip: float = 20.0,
-        tol: float = 1e-3,
+        tol: float = 1e-2,
         max_iter: int = 2000,
         solver: str = "auto",
         n_landmarks: int = 256,

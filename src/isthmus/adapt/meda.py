@@ -18,7 +18,17 @@ from isthmus.adapt.density import approximate
 from isthmus.adapt.discriminability import balance
 from isthmus.adapt.few_labels import new_rows
 from isthmus.adapt.gfk import GFK
-from isthmus.adapt.kernels import BLOCK, Kernel, Preparation, Projection, nystroem, rbf, unit_rows
+from isthmus.adapt.kernels import (
+    BLOCK,
+    FEW,
+    Kernel,
+    Preparation,
+    Projection,
+    landmark_count,
+    nystroem,
+    rbf,
+    unit_rows,
+)
 from isthmus.adapt.maps import Affine
 from isthmus.adapt.space import class_means, mmd_norm, moments
 from isthmus.data.domains import split_domains
@@ -56,7 +66,9 @@ class MEDA(ClassifierMixin, BaseEstimator):
         neighbour graph found within cells.
     max_exact : int, default=5000
         Rows of both domains together up to which ``auto`` is exact.
-    landmarks : int, default=500
+    landmarks : int, optional
+        Default: 2,000 up to 12,500 rows, then fewer (500 of 200,000). Where that is every row
+        ``approximate`` is exact.
     random_state : int, default=0
 
     Attributes
@@ -87,7 +99,7 @@ class MEDA(ClassifierMixin, BaseEstimator):
         max_iter: int = 10,
         solver: str = "auto",
         max_exact: int = 5000,
-        landmarks: int = 500,
+        landmarks: int | None = None,
         random_state: int = 0,
     ) -> None:
         self.n_components, self.trade_off, self.rho, self.eta = n_components, trade_off, rho, eta
@@ -134,15 +146,19 @@ class MEDA(ClassifierMixin, BaseEstimator):
         flow = Affine(middle, root.map_target.matrix)  # type: ignore[attr-defined]
         Z = unit_rows(xnp, flow(np.concatenate([given.Xs, given.Xt])))
         codes, ns, n = given.codes, len(given.Xs), len(Z)
-        exact = not approximate(self.solver, n, self.max_exact)
+        count = landmark_count(n, self.landmarks, few=FEW // 4)
+        every = self.landmarks is None and count == n
+        exact = every or not approximate(self.solver, n, self.max_exact)
         labelled = np.concatenate([np.ones(ns, dtype=bool), known >= 0])
         Y = np.zeros((n, len(self.classes_)))
         Y[labelled, np.concatenate([codes, known[known >= 0]])] = 1
         L = None
         if self.rho > 0:
             L = laplacian(Z, neighbors=self.neighbors, exact=exact, random_state=self.random_state)
-        solve = self._exact if exact else self._landmarks
-        step, kernel = solve(Z, labelled, Y, L)
+        if exact:
+            step, kernel = self._exact(Z, labelled, Y, L)
+        else:
+            step, kernel = self._nystroem(Z, labelled, Y, L, landmarks=count)
         pseudo = pseudo_labels.nearest(
             xnp,
             Z[:ns],
@@ -153,9 +169,9 @@ class MEDA(ClassifierMixin, BaseEstimator):
             random_state=self.random_state,
         )
         pseudo = np.where(known >= 0, known, pseudo)
-        settled, count = False, 0
-        while count < self.max_iter and not settled:
-            count += 1
+        settled, rounds = False, 0
+        while rounds < self.max_iter and not settled:
+            rounds += 1
             share = self.balance
             if isinstance(share, str):
                 share = balance(xnp, Z[:ns], codes, Z[ns:], pseudo)
@@ -171,7 +187,7 @@ class MEDA(ClassifierMixin, BaseEstimator):
         self.troubles_: tuple[Trouble, ...] = pseudo_labels.missing(self.classes_, pseudo)
         self.info_ = {
             "solver": "exact" if exact else "nystroem",
-            "iterations": count,
+            "iterations": rounds,
             "labels_settled": settled,
             "balance": float(share),
         }
@@ -198,9 +214,11 @@ class MEDA(ClassifierMixin, BaseEstimator):
 
         return step, kernel
 
-    def _landmarks(self, Z: Array, labelled: Array, Y: Array, L: Any) -> tuple[Any, Kernel]:
+    def _nystroem(
+        self, Z: Array, labelled: Array, Y: Array, L: Any, *, landmarks: int
+    ) -> tuple[Any, Kernel]:
         """The same problem on Nystroem features: one small symmetric system a round."""
-        kernel = nystroem(xnp, Z, 0.5, landmarks=self.landmarks, random_state=self.random_state)
+        kernel = nystroem(xnp, Z, 0.5, landmarks=landmarks, random_state=self.random_state)
         F = kernel(Z)
         seen = F[labelled]
         base = moments(xnp, seen) + self.eta * np.eye(F.shape[1])

@@ -46,7 +46,7 @@ class MIDA(Adapter):
         normalize: bool = False,
         solver: str = "auto",
         max_exact: int = 5000,
-        landmarks: int = 1000,
+        landmarks: int | None = None,
         random_state: int = 0,
     ) -> None:
         self.n_components, self.trade_off, self.kernel = n_components, trade_off, kernel

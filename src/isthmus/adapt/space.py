@@ -23,12 +23,14 @@ from isthmus.adapt.base import Checked
 from isthmus.adapt.density import approximate, host
 from isthmus.adapt.kernels import (
     BLOCK,
+    LANDMARKS,
     WIDE,
     Kernel,
     Preparation,
     Projection,
     check_kernel,
     class_means,
+    landmark_count,
     median_gamma,
     nystroem,
     prepare,
@@ -152,11 +154,17 @@ def build(
     normalize: bool,
     solver: str,
     max_exact: int,
-    landmarks: int,
+    landmarks: int | None,
     random_state: int,
     who: str,
+    most: int = LANDMARKS,
 ) -> Space:
     """The space of a pair of domains.
+
+    Parameters
+    ----------
+    landmarks : int or None
+        None = by size, at most `most`; where that is every row the kernel is exact.
 
     Raises
     ------
@@ -168,7 +176,8 @@ def build(
         raise UsageError(f"gamma must be positive, not {gamma}", where=who)
     xp, ns = given.xp, int(given.Xs.shape[0])
     n = ns + int(given.Xt.shape[0])
-    nearly = approximate(solver, n, max_exact)
+    count = landmark_count(n, landmarks, most=most)
+    nearly = approximate(solver, n, max_exact) and not (landmarks is None and count == n)
     X = xp.concat([given.Xs, given.Xt], axis=0)
     dtype = X.dtype
     if n * X.shape[1] <= WIDE:
@@ -184,10 +193,10 @@ def build(
     )
     if not nearly:
         return replace(space, kernel=Kernel(X, width), F=rbf(xp, X, X, width))
-    features = nystroem(xp, X, width, landmarks=landmarks, random_state=random_state)
+    features = nystroem(xp, X, width, landmarks=count, random_state=random_state)
     F = features(X)
     second = moments(xp, F)
-    rough = roughness(xp, F, second, landmarks)
+    rough = roughness(xp, F, second, count)
     return coordinates(
         replace(space, kernel=features, F=F, solver="nystroem", second=second, troubles=rough)
     )

@@ -35,7 +35,9 @@ class TCA(Adapter):
         Only the RBF kernel has an approximation: Nystroem features of `landmarks` rows.
     max_exact : int, default=5000
         Rows of both domains together up to which ``auto`` is exact.
-    landmarks : int, default=1000
+    landmarks : int, optional
+        Default: 2,000 up to 50,000 rows, then fewer (1,000 of 200,000). Where that is every row
+        ``approximate`` is exact.
     random_state : int, default=0
         Draws the landmarks.
 
@@ -57,7 +59,7 @@ class TCA(Adapter):
         normalize: bool = False,
         solver: str = "auto",
         max_exact: int = 5000,
-        landmarks: int = 1000,
+        landmarks: int | None = None,
         random_state: int = 0,
     ) -> None:
         self.n_components, self.trade_off, self.kernel = n_components, trade_off, kernel

@@ -32,7 +32,7 @@ class TJM(Adapter):
     max_iter : int, default=10
     kernel : {'linear', 'rbf'}, default='linear'
     gamma, normalize, solver, max_exact, landmarks, random_state
-        As in `TCA`, with 500 landmarks.
+        As in `TCA`, with half as many landmarks: each round is a decomposition.
 
     Notes
     -----
@@ -52,7 +52,7 @@ class TJM(Adapter):
         normalize: bool = False,
         solver: str = "auto",
         max_exact: int = 5000,
-        landmarks: int = 500,
+        landmarks: int | None = None,
         random_state: int = 0,
     ) -> None:
         self.n_components, self.trade_off, self.max_iter = n_components, trade_off, max_iter
@@ -75,7 +75,7 @@ class TJM(Adapter):
         k, trade_off, rounds = (
             settings.pop(name) for name in ("n_components", "trade_off", "max_iter")
         )
-        whole = space.build(given, who="TJM", **settings)
+        whole = space.build(given, who="TJM", most=space.LANDMARKS // 2, **settings)
         xp, ns, count = given.xp, whole.ns, 1
         found, A = self._round(xp, whole, trade_off, k)
         weighted, moved = whole, np.inf
