@@ -21,6 +21,8 @@ from isthmus.adapt.transport import (
 from isthmus.errors import DataError, UsageError
 from isthmus.types import Adaptation
 
+BATCH = 250  # rows of a mini-batch of 100,000
+
 
 class ClassRegularizedTransport(Adapter):
     """Entropic transport with a group penalty on the classes, by `ot.da`.
@@ -45,7 +47,7 @@ class ClassRegularizedTransport(Adapter):
     tol : float, default=1e-3
         Marginal error (share of the mass) above which a ``not-converged`` trouble is returned.
     solver, max_exact, batch, rounds, random_state
-        Defaults "auto", 5000, 250, 1 and 0. As in `EMDTransport`. POT holds
+        Defaults "auto", 5000, by size, 1 and 0. As in `EMDTransport`. POT holds
         ``n_s n_t n_classes`` numbers here, so one plan is solved up to ``max_exact ** 2`` of
         those, mini-batches of at most as many beyond.
 
@@ -70,7 +72,7 @@ class ClassRegularizedTransport(Adapter):
         tol: float = 1e-3,
         solver: str = "auto",
         max_exact: int = 5000,
-        batch: int = 250,
+        batch: int | None = None,
         rounds: int = 1,
         random_state: int = 0,
     ) -> None:
@@ -106,6 +108,7 @@ class ClassRegularizedTransport(Adapter):
             solver=self.solver,
             max_exact=self.max_exact,
             batch=self.batch,
+            base=BATCH,
             rounds=self.rounds,
             random_state=self.random_state,
             cells=len(given.classes),

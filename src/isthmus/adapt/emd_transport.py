@@ -9,6 +9,8 @@ from isthmus.adapt.base import Adapter, check_domains
 from isthmus.adapt.transport import Solved, carry, earth_mover
 from isthmus.types import Adaptation
 
+BATCH = 300  # rows of a mini-batch of 100,000
+
 
 class EMDTransport(Adapter):
     """Exact optimal transport with squared Euclidean cost, by `ot.emd` (network simplex).
@@ -25,8 +27,9 @@ class EMDTransport(Adapter):
         2021): its images are pulled towards the middle of the target, the more so the smaller the
         blocks. ``"auto"``: one plan up to ``max_exact ** 2`` cells.
     max_exact : int, default=5000
-    batch : int, default=300
-        Rows of a block.
+    batch : int, optional
+        Rows of a block. Default: 300 of 100,000, more of fewer, so that all plans together keep
+        their number of cells, at most `max_exact`; one block of all rows is the exact plan.
     rounds : int, default=2
         Mini-batch plans over which each source row is averaged.
     random_state : int, default=0
@@ -47,7 +50,7 @@ class EMDTransport(Adapter):
         max_iter: int = 1_000_000,
         solver: str = "auto",
         max_exact: int = 5000,
-        batch: int = 300,
+        batch: int | None = None,
         rounds: int = 2,
         random_state: int = 0,
     ) -> None:
@@ -62,6 +65,7 @@ class EMDTransport(Adapter):
             solver=self.solver,
             max_exact=self.max_exact,
             batch=self.batch,
+            base=BATCH,
             rounds=self.rounds,
             random_state=self.random_state,
         )

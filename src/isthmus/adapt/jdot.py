@@ -42,7 +42,9 @@ class JDOT(ClassifierMixin, BaseEstimator):
         2018) on at most `max_rows` random rows of each side.
     max_exact : int, default=2000
         ``"auto"``: one plan up to ``max_exact ** 2`` cells; each round solves it anew.
-    batch, max_rows : int, default=300, 10_000
+    batch : int, optional
+        Default: 300 of `max_rows` rows, more where there are fewer, at most `max_exact`.
+    max_rows : int, default=10_000
     random_state : int, default=0
         Draws rows and blocks.
 
@@ -74,7 +76,7 @@ class JDOT(ClassifierMixin, BaseEstimator):
         tol: float = 1e-4,
         solver: str = "auto",
         max_exact: int = 2000,
-        batch: int = 300,
+        batch: int | None = None,
         max_rows: int = 10_000,
         random_state: int = 0,
     ) -> None:

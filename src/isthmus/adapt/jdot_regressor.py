@@ -56,7 +56,7 @@ class JDOTRegressor(RegressorMixin, BaseEstimator):
         tol: float = 1e-4,
         solver: str = "auto",
         max_exact: int = 2000,
-        batch: int = 300,
+        batch: int | None = None,
         max_rows: int = 10_000,
         random_state: int = 0,
     ) -> None:

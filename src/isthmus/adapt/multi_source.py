@@ -18,6 +18,7 @@ from isthmus.adapt.source_weights import (
     by_likeness,
     discrepancy,
     domain_ratios,
+    sampling_gap,
 )
 from isthmus.errors import UsageError
 from isthmus.types import Adaptation, Array, Trouble
@@ -169,8 +170,8 @@ class MultiSource(ClassifierMixin, BaseEstimator):
             expert, self.gaps_[j] = self._expert(rows, codes == j, str(name))
             self._experts.append(expert)
         self.estimators_ = [expert.model for expert in self._experts]
-        drawn = [min(int((codes == j).sum()), self.max_rows) for j in range(J)]
-        chance = 1 / min(drawn) + 1 / min(len(rows.Xt), self.max_rows)
+        counts = np.bincount(codes).tolist()
+        chance = sampling_gap(counts, len(rows.Xt), max_rows=self.max_rows)
         alike = by_likeness(self.gaps_, chance, self.temperature)
         how = self.weighting
         if how == "auto":

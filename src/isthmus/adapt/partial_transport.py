@@ -10,6 +10,8 @@ from isthmus.adapt.transport import Solved, carry, heard, pot, weighted
 from isthmus.errors import UsageError
 from isthmus.types import Adaptation
 
+BATCH = 300  # rows of a mini-batch of 100,000
+
 
 class PartialTransport(Adapter):
     """Exact partial optimal transport, by `ot.partial.partial_wasserstein`.
@@ -33,7 +35,7 @@ class PartialTransport(Adapter):
         Largest weight in units of the mean.
     max_iter : int, default=1_000_000
     solver, max_exact, batch, rounds, random_state
-        Defaults "auto", 5000, 300, 2 and 0. As in `EMDTransport`. In mini-batches each
+        Defaults "auto", 5000, by size, 2 and 0. As in `EMDTransport`. In mini-batches each
         block moves the same share.
 
     Notes
@@ -54,7 +56,7 @@ class PartialTransport(Adapter):
         max_iter: int = 1_000_000,
         solver: str = "auto",
         max_exact: int = 5000,
-        batch: int = 300,
+        batch: int | None = None,
         rounds: int = 2,
         random_state: int = 0,
     ) -> None:
@@ -78,6 +80,7 @@ class PartialTransport(Adapter):
             solver=self.solver,
             max_exact=self.max_exact,
             batch=self.batch,
+            base=BATCH,
             rounds=self.rounds,
             random_state=self.random_state,
             target_mass=self.share_source / self.share_target,

@@ -9,6 +9,8 @@ from isthmus.adapt.base import Adapter, check_domains
 from isthmus.adapt.transport import Solved, carry, entropic, positive
 from isthmus.types import Adaptation
 
+BATCH = 1000  # rows of a mini-batch of 100,000
+
 
 class SinkhornTransport(Adapter):
     """Entropic optimal transport with squared Euclidean cost, by `ot.sinkhorn`.
@@ -29,7 +31,7 @@ class SinkhornTransport(Adapter):
         Marginal error (share of the mass) at which the plan counts as found; otherwise the
         adaptation carries a ``not-converged`` trouble with the error.
     solver, max_exact, batch, rounds, random_state
-        Defaults "auto", 5000, 1000, 1 and 0. As in `EMDTransport`: one plan up to
+        Defaults "auto", 5000, by size, 1 and 0. As in `EMDTransport`: one plan up to
         ``max_exact ** 2`` cells, mini-batch transport beyond.
 
     Notes
@@ -50,7 +52,7 @@ class SinkhornTransport(Adapter):
         tol: float = 1e-4,
         solver: str = "auto",
         max_exact: int = 5000,
-        batch: int = 1000,
+        batch: int | None = None,
         rounds: int = 1,
         random_state: int = 0,
     ) -> None:
@@ -74,6 +76,7 @@ class SinkhornTransport(Adapter):
             solver=self.solver,
             max_exact=self.max_exact,
             batch=self.batch,
+            base=BATCH,
             rounds=self.rounds,
             random_state=self.random_state,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,11 @@ def discrepancy(Xs: Any, weights: Any, Xt: Any, *, max_rows: int, seed: int) -> 
     if len(rows) < 2 or len(target) < 2:
         rows, target = np.resize(rows, 2), np.resize(target, 2)
     return mmd(Xs[rows], Xt[target], unbiased=False, random_state=seed)
+
+
+def sampling_gap(counts: Sequence[int], n_target: int, *, max_rows: int) -> float:
+    """Squared MMD that sampling alone leaves between the smallest source and the target."""
+    return 1 / min(*counts, max_rows) + 1 / min(n_target, max_rows)
 
 
 def by_likeness(gaps: Array, chance: float, temperature: float) -> Array:

@@ -19,6 +19,7 @@ from isthmus.adapt.weights import finish
 from isthmus.errors import UsageError, need
 from isthmus.types import Adaptation, Array, Trouble
 
+MANY = 100_000  # source rows at which the adapters' own sizes of a mini-batch hold
 EMPTY = 1e-12  # of its own mass: what solvers leave by rounding; such a row has no image
 
 
@@ -166,6 +167,18 @@ def shuffled(X: Any, rng: np.random.Generator) -> Array:
     return np.argsort(key, kind="stable")[rng.permutation(len(key))]
 
 
+def batch_rows(n: int, given: int | None, *, base: int, of: int, most: int) -> int:
+    """Rows of a mini-batch of n where the user leaves it open (`given` is None).
+
+    `base` of `of` rows, and more where there are fewer rows, so that all plans together keep
+    their number of cells: the larger a batch, the nearer its plan is to the one of all rows. At
+    most `most`.
+    """
+    if given is None:
+        given = max(base, base * of // n)
+    return max(2, min(given, most))
+
+
 def blocks(
     Xs: Any, Xt: Any, *, batch: int, rounds: int, seed: int
 ) -> Iterator[tuple[Array, Array]]:
@@ -188,7 +201,8 @@ def carry(
     *,
     solver: str,
     max_exact: int,
-    batch: int,
+    batch: int | None,
+    base: int,
     rounds: int,
     random_state: int,
     cells: int = 1,
@@ -203,8 +217,9 @@ def carry(
         et al., *Minibatch optimal transport distances*, 2021), averaged over rounds.
     max_exact : int
         ``"auto"``: one plan up to ``max_exact ** 2`` cells.
-    batch : int
-        Rows of a block.
+    batch : int or None
+        Rows of a block; None: `base` of `MANY`, more where there are fewer (`batch_rows`). Where
+        one block holds all rows the plan is the exact one.
     rounds : int
         How often each source row is transported in mini-batches.
     cells : int
@@ -215,17 +230,19 @@ def carry(
     if solver not in ("auto", "exact", "approximate"):
         raise UsageError(f"solver={solver!r}", remedy="Use auto, exact or approximate")
     for name, number in (("max_exact", max_exact), ("batch", batch), ("rounds", rounds)):
-        if number < 1:
+        if number is not None and number < 1:
             raise UsageError(f"{name}={number}", remedy=f"{name} must be at least 1")
     xp = given.xp
     Xs, Xt = (xp.astype(X, xp.float64, copy=False) for X in (given.Xs, given.Xt))
     n, m = Xs.shape[0], Xt.shape[0]
+    most = int((max_exact**2 / cells) ** 0.5)
+    rows_of = batch_rows(n, batch, base=base, of=MANY, most=most)
     exact = n * m * cells <= max_exact**2 if solver == "auto" else solver == "exact"
+    exact = exact or (batch is None and max(n, m) <= rows_of)
     if exact:
         pairs: Any = [(None, None)]
     else:
-        batch = max(2, min(batch, int((max_exact**2 / cells) ** 0.5)))
-        pairs = blocks(Xs, Xt, batch=batch, rounds=rounds, seed=random_state)
+        pairs = blocks(Xs, Xt, batch=rows_of, rounds=rounds, seed=random_state)
     images, mass = xp.zeros_like(Xs), xp.zeros_like(Xs[:, 0])
     failed: list[Solved] = []
     units, errors, count = [], [], 0

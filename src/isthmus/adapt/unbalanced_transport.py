@@ -9,6 +9,8 @@ from isthmus.adapt.base import Adapter, check_domains
 from isthmus.adapt.transport import Solved, carry, finite, heard, positive, pot, weighted
 from isthmus.types import Adaptation
 
+BATCH = 1000  # rows of a mini-batch of 100,000
+
 
 class UnbalancedTransport(Adapter):
     """Entropic transport with relaxed marginals, by `ot.unbalanced.sinkhorn_unbalanced`.
@@ -33,7 +35,7 @@ class UnbalancedTransport(Adapter):
     tol : float, default=1e-6
         Relative change of the scalings at which the plan counts as found.
     solver, max_exact, batch, rounds, random_state
-        Defaults "auto", 5000, 1000, 1 and 0. As in `EMDTransport`; mini-batches of
+        Defaults "auto", 5000, by size, 1 and 0. As in `EMDTransport`; mini-batches of
         unbalanced transport are the robust kind (Fatras et al., *Unbalanced minibatch optimal
         transport*, 2021).
 
@@ -58,7 +60,7 @@ class UnbalancedTransport(Adapter):
         tol: float = 1e-6,
         solver: str = "auto",
         max_exact: int = 5000,
-        batch: int = 1000,
+        batch: int | None = None,
         rounds: int = 1,
         random_state: int = 0,
     ) -> None:
@@ -90,6 +92,7 @@ class UnbalancedTransport(Adapter):
             solver=self.solver,
             max_exact=self.max_exact,
             batch=self.batch,
+            base=BATCH,
             rounds=self.rounds,
             random_state=self.random_state,
         )
