@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.isthmus-ready
 CONSTRAINTS := $(wildcard constraints.txt)
+BENCHES := bench-choice bench-digits bench-estimate bench-few-labels bench-mismatch bench-published bench-rivals bench-scale bench-signs bench-validators
 
-.PHONY: setup demo test check bench bench-choice bench-digits bench-few-labels bench-rivals bench-validators choice-prior bench-published bench-scale bench-signs bench-mismatch bench-estimate docs drill clean
+.PHONY: setup demo test check bench $(BENCHES) choice-prior docs drill clean
 
 setup: $(STAMP)
 
@@ -28,38 +29,11 @@ check: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
-bench-scale: setup
-	$(BIN)/python -m benchmarks.bench_scale
-
-bench-choice: setup
-	$(BIN)/python -m benchmarks.bench_choice
-
-bench-digits: setup
-	$(BIN)/python -m benchmarks.bench_digits
-
-bench-few-labels: setup
-	$(BIN)/python -m benchmarks.bench_few_labels
-
-bench-rivals: setup
-	$(BIN)/python -m benchmarks.bench_rivals
-
-bench-signs: setup
-	$(BIN)/python -m benchmarks.bench_signs
-
-bench-mismatch: setup
-	$(BIN)/python -m benchmarks.bench_mismatch
-
-bench-estimate: setup
-	$(BIN)/python -m benchmarks.bench_estimate
-
-bench-validators: setup
-	$(BIN)/python -m benchmarks.bench_validators
+$(BENCHES): bench-%: setup
+	$(BIN)/python -m benchmarks.bench_$(subst -,_,$*)
 
 choice-prior: setup
 	$(BIN)/python -m benchmarks.choice_prior
-
-bench-published: setup
-	$(BIN)/python -m benchmarks.bench_published
 
 docs: setup
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_site.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -30,3 +31,23 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"real data sets not found at {REAL_DATA}; set ISTHMUS_TEST_DATA")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def silent_transformers():
+    """A context: transformers without progress bars, torch seeded and left as it was."""
+
+    @contextlib.contextmanager
+    def silent(seed: int):
+        import torch
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                yield transformers
+        finally:
+            transformers.utils.logging.enable_progress_bar()
+
+    return silent

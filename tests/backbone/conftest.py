@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from pathlib import Path
 
@@ -14,24 +13,11 @@ _PIECES = [".", ",", "!", "?", "##s", "##ed", "##ing", "good", "bad", "film"]
 WORDS = _SPECIAL + _PLAIN + _PIECES
 
 
-@contextlib.contextmanager
-def silent_transformers():
-    """transformers without progress bars on the terminal of the test run."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        yield transformers
-    finally:
-        transformers.utils.logging.enable_progress_bar()
-
-
 @pytest.fixture(scope="session")
-def bert_folder(tmp_path_factory) -> Path:
+def bert_folder(tmp_path_factory, silent_transformers) -> Path:
     """A BertForMaskedLM checkpoint (it has a head and no pooler) with a WordPiece tokenizer."""
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
     folder = tmp_path_factory.mktemp("hf") / "bert"
@@ -41,8 +27,7 @@ def bert_folder(tmp_path_factory) -> Path:
     pieces.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    with silent_transformers() as transformers, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
+    with silent_transformers(3) as transformers:
         config = transformers.BertConfig(
             vocab_size=len(WORDS),
             hidden_size=32,
@@ -65,14 +50,12 @@ def bert_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def vit_folder(tmp_path_factory) -> Path:
+def vit_folder(tmp_path_factory, silent_transformers) -> Path:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    import torch
 
     folder = tmp_path_factory.mktemp("hf") / "vit"
-    with silent_transformers() as transformers, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(4)
+    with silent_transformers(4) as transformers:
         config = transformers.ViTConfig(
             hidden_size=32,
             num_hidden_layers=2,
@@ -87,14 +70,12 @@ def vit_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def wav2vec2_folder(tmp_path_factory) -> Path:
+def wav2vec2_folder(tmp_path_factory, silent_transformers) -> Path:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    import torch
 
     folder = tmp_path_factory.mktemp("hf") / "wav2vec2"
-    with silent_transformers() as transformers, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
+    with silent_transformers(5) as transformers:
         config = transformers.Wav2Vec2Config(
             hidden_size=32,
             num_hidden_layers=2,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import pytest
@@ -12,23 +11,8 @@ from isthmus.demo.cases import DATA
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
-@contextlib.contextmanager
-def silent_transformers():
-    """transformers without progress bars, torch's generator as it was."""
-    import torch
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(3)
-            yield transformers
-    finally:
-        transformers.utils.logging.enable_progress_bar()
-
-
 @pytest.fixture(scope="session")
-def text_encoder(tmp_path_factory) -> Path:
+def text_encoder(tmp_path_factory, silent_transformers) -> Path:
     """A BERT of two layers with a WordPiece tokenizer learnt from the demo's reviews."""
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
@@ -45,7 +29,7 @@ def text_encoder(tmp_path_factory) -> Path:
     pieces.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    with silent_transformers() as transformers:
+    with silent_transformers(3) as transformers:
         config = transformers.BertConfig(
             vocab_size=pieces.get_vocab_size(),
             hidden_size=32,

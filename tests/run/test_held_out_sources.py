@@ -23,7 +23,7 @@ def gain(value, low, high):
     ],
 )
 def test_only_a_sure_gain_is_promised(gains, metric, words):
-    assert words in reading(gains, 3, False, metric)
+    assert words in reading(gains, 3, metric)
 
 
 def test_every_source_keeps_its_share_of_rows_up_to_the_limit():

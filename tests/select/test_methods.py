@@ -11,13 +11,14 @@ from isthmus.adapt.base import Adapter
 from isthmus.adapt.coral import CORAL
 from isthmus.adapt.gromov_wasserstein import GromovWasserstein
 from isthmus.errors import UsageError
+from isthmus.fit.adapted import Spaces
 from isthmus.fit.aligned import AlignedMLP
 from isthmus.fit.features import FeatureProcessor
 from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.model import FeatureModel
 from isthmus.select import methods
 from isthmus.select.evidence import cross_validate
-from isthmus.select.methods import MethodRoute, Spaces, method_routes, wanted, why_not
+from isthmus.select.methods import MethodRoute, method_routes, wanted, why_not
 from isthmus.select.routes.base import Domains, Labelled
 
 HERE = {"source": True, "labelled": True}

@@ -77,6 +77,7 @@ class Procedure(ABC):
     uses_source: bool = True
     #: whether two views of a target row are needed, which rows of features do not have
     needs_views: ClassVar[bool] = False
+    optimizer: torch.optim.Optimizer
     #: as of an `Objective`
     family: ClassVar[str] = "deep"
 
@@ -93,9 +94,9 @@ class Procedure(ABC):
     def modules(self) -> Mapping[str, nn.Module]:
         """Every module whose state must survive a crash, the network included, by name."""
 
-    @abstractmethod
     def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
-        """Every optimizer, by name."""
+        """Every optimizer, by name; by default the one that `build` keeps as `optimizer`."""
+        return {"main": self.optimizer}
 
     def begin(self, source: Any, target: Any) -> None:  # noqa: B027 - most methods need it not
         """Look at the data sets (`isthmus.fit.deep.rows.Rows`) once, after `build`.

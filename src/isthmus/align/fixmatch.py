@@ -53,9 +53,6 @@ class FixMatch(Procedure):
     def modules(self) -> Mapping[str, nn.Module]:
         return {"network": self.network}
 
-    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
-        return {"main": self.optimizer}
-
     def begin(self, source: Any, target: Any) -> None:
         if "strong" not in target.views:
             raise UsageError(

@@ -60,9 +60,6 @@ class MeanTeacher(Procedure):
     def modules(self) -> Mapping[str, nn.Module]:
         return {"network": self.network, "teacher": self.teacher}
 
-    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
-        return {"main": self.optimizer}
-
     def step(
         self, source: Any, target: Any, progress: float, minimise: Minimise
     ) -> Mapping[str, float | Tensor]:

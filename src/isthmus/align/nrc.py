@@ -65,9 +65,6 @@ class NRC(Procedure):
     def modules(self) -> Mapping[str, nn.Module]:
         return {"network": self.network, "memory": self.memory}
 
-    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
-        return {"main": self.optimizer}
-
     def begin(self, source: None, target: Any) -> None:
         no_source(source, who="NRC")
         needed = max(self.neighbours, self.further) + 1

@@ -70,9 +70,6 @@ class SHOT(Procedure):
     def modules(self) -> Mapping[str, nn.Module]:
         return {"network": self.network, "memory": self.memory}
 
-    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
-        return {"main": self.optimizer}
-
     def begin(self, source: None, target: Any) -> None:
         no_source(source, who="SHOT")
         self.target = target

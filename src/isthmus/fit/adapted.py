@@ -106,6 +106,19 @@ def common_space(processor: FeatureProcessor | None, Xs: Array, Xt: Array) -> Sp
     return Space(processor, scale, both[: len(Xs)], both[len(Xs) :])
 
 
+class Spaces:
+    """The common space of the last pair of domains, for all methods of a run."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Array, Array, Space] | None = None
+
+    def of(self, processor: Any, Xs: Array, Xt: Array) -> Space:
+        """Made on first use; the next pair replaces it."""
+        if self._last is None or self._last[0] is not Xs or self._last[1] is not Xt:
+            self._last = Xs, Xt, common_space(processor, Xs, Xt)
+        return self._last[2]
+
+
 def adapt(method: Adapter, space: Space, ys: Array, *, task: str) -> Adaptation:
     """What an adapter returns for a space; numerical failure is an error that names the method.
 

@@ -205,6 +205,11 @@ def softmax(logits: Array) -> Array:
     return z
 
 
+def under(tensors: Mapping[str, Array], start: str) -> dict[str, Array]:
+    """The tensors whose names begin with `start`, by the rest of their names."""
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+
 def _plain(value: Any) -> Any:
     """JSON form of a parameter; what has none (a generator, a list of folds) becomes None."""
     if isinstance(value, np.generic):

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from isthmus.errors import BundleError
-from isthmus.fit.base import State
+from isthmus.fit.base import State, under
 from isthmus.fit.model import FeatureModel
 from isthmus.types import Array, Task
 
@@ -130,14 +130,7 @@ class BlendModel:
             if meta["kind"] != "BlendModel" or meta["format"] != FORMAT:
                 raise BundleError(f"format {meta['format']!r} of a {meta['kind']!r} is unknown")
             members = [
-                FeatureModel.from_state(
-                    {
-                        name.removeprefix(f"member.{i}."): value
-                        for name, value in tensors.items()
-                        if name.startswith(f"member.{i}.")
-                    },
-                    part,
-                )
+                FeatureModel.from_state(under(tensors, f"member.{i}."), part)
                 for i, part in enumerate(meta["members"])
             ]
             out = cls(members, list(tensors["weights"]), list(meta["names"]))

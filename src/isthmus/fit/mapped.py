@@ -10,7 +10,7 @@ import numpy as np
 
 from isthmus.adapt.state import from_state, to_state
 from isthmus.errors import BundleError
-from isthmus.fit.base import State
+from isthmus.fit.base import State, under
 from isthmus.fit.features import FeatureProcessor
 from isthmus.types import Array
 
@@ -92,12 +92,10 @@ class Mapped:
         if not 0 < width < 1 << 24:
             raise BundleError("an absurd number of features")
         if meta["processor"] is not None:
-            processor = FeatureProcessor.from_state(
-                _under(tensors, "processor."), meta["processor"]
-            )
+            processor = FeatureProcessor.from_state(under(tensors, "processor."), meta["processor"])
             if processor.n_features_in_ != width:
                 raise BundleError("processor and map disagree about the number of features")
-        out = cls.of(processor, from_state(_under(tensors, "map."), meta["map"]), width)
+        out = cls.of(processor, from_state(under(tensors, "map."), meta["map"]), width)
         if out.n_features_out_ != meta["n_features_out"]:
             raise BundleError("the map gives another number of features than was recorded")
         return out
@@ -132,7 +130,3 @@ def _matrix(rows: Any) -> Array:
     """Two-dimensional: values of a regression are one column."""
     out = np.asarray(rows)
     return out[:, None] if out.ndim == 1 else out
-
-
-def _under(tensors: Mapping[str, Array], start: str) -> dict[str, Array]:
-    return {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus.errors import BundleError, DataError, UsageError
-from isthmus.fit.base import State, softmax
+from isthmus.fit.base import State, softmax, under
 from isthmus.fit.calibrate import Temperature
 from isthmus.fit.encode import encode_targets
 from isthmus.fit.features import FeatureProcessor, LazyRows
@@ -222,21 +222,17 @@ class FeatureModel(BaseEstimator):
         BundleError
             Another format, or parts that are missing or do not fit together.
         """
-
-        def under(start: str) -> dict[str, Array]:
-            return {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
-
         try:
             if meta["kind"] != "FeatureModel" or meta["format"] not in (_PLAIN, _ADAPTED):
                 raise BundleError(f"format {meta['format']!r} of a {meta['kind']!r} is unknown")
             out = cls(task=meta["task"], classes=tuple(map(str, meta["classes"])))
             out.unseen_, out.calibration_ = tuple(meta["unseen"]), str(meta["calibration"])
             out.n_features_in_ = int(meta["n_features"])
-            out.head_ = head_from_state(under("head."), meta["head"])
+            out.head_ = head_from_state(under(tensors, "head."), meta["head"])
             out.processor_ = out.temperature_ = None
             out.log_ratio_ = tensors.get("log_ratio")
             if meta["processor"] is not None:
-                out.processor_ = front_from_state(under("processor."), meta["processor"])
+                out.processor_ = front_from_state(under(tensors, "processor."), meta["processor"])
             if meta["temperature"] is not None:
                 out.temperature_ = Temperature.from_state({}, meta["temperature"])
         except (KeyError, TypeError) as error:

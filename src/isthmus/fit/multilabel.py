@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus.errors import BundleError, DataError
-from isthmus.fit.base import State, Stateful, check_weights
+from isthmus.fit.base import State, Stateful, check_weights, under
 from isthmus.fit.folds import Fold, folds
 from isthmus.fit.linear import linear_scores
 from isthmus.fit.logistic import LogisticHead
@@ -171,9 +171,7 @@ class MultiLabelHead(Stateful):
                 if "constant" in part:
                     out.heads_.append(float(part["constant"]))
                     continue
-                start = f"label{j}."
-                mine = {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
-                out.heads_.append(head_from_state(mine, part))
+                out.heads_.append(head_from_state(under(tensors, f"label{j}."), part))
             out.constant_ = [j for j, h in enumerate(out.heads_) if isinstance(h, float)]
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, BundleError):

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from isthmus.errors import BundleError, UsageError
-from isthmus.fit.base import State
+from isthmus.fit.base import State, under
 from isthmus.fit.blend import BlendModel, Model, model_from_state
 from isthmus.fit.features import FeatureProcessor
 from isthmus.fit.mapped import Mapped, front_from_state
@@ -147,15 +147,11 @@ class OpenSetModel:
         BundleError
             Another format, or parts that are missing or do not fit together.
         """
-
-        def under(start: str) -> dict[str, Array]:
-            return {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
-
         try:
             if meta["format"] != FORMAT or meta["inner"]["kind"] == "OpenSetModel":
                 raise BundleError(f"format {meta['format']!r} of a {meta['kind']!r} is unknown")
-            inner = model_from_state(under("inner."), meta["inner"])
-            front = front_from_state(under("front."), meta["front"])
+            inner = model_from_state(under(tensors, "inner."), meta["inner"])
+            front = front_from_state(under(tensors, "front."), meta["front"])
             centre, prototypes, scale = (tensors[n] for n in ("centre", "prototypes", "scale"))
             threshold = float(meta["threshold"])
             width = front.n_features_out_

@@ -53,7 +53,7 @@ def _figure(gap: dict[str, Any]) -> str:
 def _model(model: dict[str, Any] | None) -> list[str]:
     if model is None:
         return []
-    home, away = (_percent(model[side]) for side in ("source", "target"))
+    home, away = (_score(model[side], share=True) for side in ("source", "target"))
     lines = ["", f"A model of the source ({model['metric']})"]
     lines.append(f"  held-out source rows  {home}")
     lines.append(f"  target rows           {away}")
@@ -85,17 +85,17 @@ def _sources(found: dict[str, Any] | None) -> list[str]:
 
 def _score(interval: dict[str, Any], *, share: bool, sign: bool = False) -> str:
     """With its interval; shares in percent, differences of shares in points."""
-    if interval["value"] is None:
+    value, low, high = (interval[k] for k in ("value", "low", "high"))
+    if value is None:
         return str(interval.get("how") or "-")
-    values = [interval[k] for k in ("value", "low", "high")]
-    if share:
-        shape = "{:+.1f}" if sign else "{:.1f} %"
-        text = [None if v is None else shape.format(100 * v) for v in values]
-    else:
-        text = [None if v is None else ("+" if sign and v > 0 else "") + _number(v) for v in values]
-    if text[1] is None or text[2] is None:
-        return str(text[0])
-    return f"{text[0]} [{text[1]}, {text[2]}]".replace(" %,", ",").replace(" %]", "]")
+
+    def form(v: float) -> str:
+        if share:
+            return f"{100 * v:+.1f}" if sign else f"{100 * v:.1f}"
+        return ("+" if sign and v > 0 else "") + _number(v)
+
+    text = form(value) + (" %" if share and not sign else "")
+    return text if low is None or high is None else f"{text} [{form(low)}, {form(high)}]"
 
 
 def _prior(prior: dict[str, Any] | None) -> list[str]:
@@ -179,9 +179,3 @@ def _number(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if 0.001 <= abs(value) < 100 or value == 0 else f"{value:.2g}"
-
-
-def _percent(interval: dict[str, Any]) -> str:
-    value, low, high = (interval[k] for k in ("value", "low", "high"))
-    text = f"{100 * value:.1f} %"
-    return text if low is None else f"{text} [{100 * low:.1f}, {100 * high:.1f}]"

@@ -9,7 +9,7 @@ from typing import Any
 
 from isthmus.run import from_scratch
 from isthmus.run.record import Result
-from isthmus.run.text import warnings
+from isthmus.run.text import figure, warnings
 from isthmus.types import Array
 
 
@@ -50,10 +50,7 @@ class FineTuned:
         ]
         accuracy = r["score"].get("accuracy")
         if accuracy is not None:
-            low, high = 100 * accuracy["low"], 100 * accuracy["high"]
-            lines.append(
-                f"accuracy on the target: {100 * accuracy['value']:.1f} % [{low:.1f}, {high:.1f}]"
-            )
+            lines.append(f"accuracy on the target: {figure(accuracy, 'accuracy')}")
         lines += [*from_scratch.in_words(r), r["proof"]["outcome"], *warnings(r)]
         lines += [f"note: {note}" for note in r["notes"]]
         return "\n".join(lines)

@@ -19,6 +19,7 @@ from isthmus.errors import UsageError
 from isthmus.run.case import Case
 from isthmus.run.extract import Extracted, Part
 from isthmus.run.proof import Answer
+from isthmus.run.text import figure
 from isthmus.run.validation import labelled_rows
 
 NAME = "from scratch"
@@ -118,10 +119,9 @@ def in_words(results: Mapping[str, Any]) -> list[str]:
     own = results["proof"]["headline"].get(NAME)
     if own is not None:
         gain = results["proof"]["gains"][NAME]
-        low, high = 100 * own["low"], 100 * own["high"]
         lines.append(
-            f"the same network {NAME}, {_rows(results)} only: {100 * own['value']:.1f} % "
-            f"[{low:.1f}, {high:.1f}]; bought {100 * gain['value']:+.1f} points "
+            f"the same network {NAME}, {_rows(results)} only: {figure(own, 'accuracy')}; "
+            f"bought {100 * gain['value']:+.1f} points "
             f"[{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
         )
     return lines

@@ -41,9 +41,8 @@ def held_out_sources(here: Part, *, task: Task | None, new_model: Any, seed: int
     if len(names) < 2 or samples.labels is None:
         return None
     rows = drawn(ids, seed)
-    X = common_space(new_model().processor, here.X[rows], here.X[rows]).Xs
+    X = common_space(new_model().processor, here.X[rows], here.X[:0]).Xs
     y = samples.labels[rows]
-    several = len(names) > 2 and task == "classification"
     found = leave_one_source_out(
         X,
         y.astype(np.float64) if task == "regression" else y.astype(str),
@@ -69,7 +68,7 @@ def held_out_sources(here: Part, *, task: Task | None, new_model: Any, seed: int
         "metric": found.metric,
         "table": lines,
         "gains": gains,
-        "reading": reading(found.gains, len(names), several, found.metric),
+        "reading": reading(found.gains, len(names), found.metric),
     }
 
 
@@ -83,7 +82,7 @@ def drawn(ids: Array, seed: int) -> Array:
     return np.sort(np.concatenate(kept))
 
 
-def reading(gains: Any, count: int, several: bool, metric: str) -> str:
+def reading(gains: Any, count: int, metric: str) -> str:
     """The table in a sentence."""
     better = 1 if metric == "accuracy" else -1
     sure = {
@@ -95,6 +94,7 @@ def reading(gains: Any, count: int, several: bool, metric: str) -> str:
         best = max(sure, key=lambda name: better * sure[name].value)
         return f"On a new domain, {TITLES[best]} would help: it did on these {count} by its mean."
     few = " Few sources say little about the next one." if count < 5 else ""
+    several = "combined" in gains
     ways = "Neither CORAL nor a combination of sources" if several else "CORAL"
     verb = "is" if several else "is not"
     return f"{ways} {verb} sure to help on a new domain over pooling the sources.{few}"

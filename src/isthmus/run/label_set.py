@@ -18,6 +18,7 @@ from isthmus.run.case import Case
 from isthmus.run.extract import Extracted
 from isthmus.run.standings import Choice
 from isthmus.select.absent import absent_classes, thinned
+from isthmus.select.bench import Bench
 from isthmus.select.blended import blend
 from isthmus.select.novelty import abstaining
 from isthmus.select.routes.base import ModelFactory
@@ -122,9 +123,9 @@ def weigh_classes(
             remedy="Use --classes closed",
         )
     first = blend(replace(domains, target=None), new_model, seed=seed, deadline=deadline)
-    place = {name: i for i, name in enumerate(case.classes)}
-    codes = np.array([place[str(name)] for name in domains.source.y])
-    sure = () if domains.target is None else {place[str(name)] for name in domains.target.y}
+    bench = Bench(domains, new_model)
+    codes = bench.codes
+    sure = () if domains.target is None else bench.codes_of(domains.target).tolist()
     gone = absent_classes(first.model.predict_proba(domains.Xt), codes, present=sure)
     names = [case.classes[c] for c in gone.absent]
     kept = thinned(codes, gone.weights, random_state=seed)

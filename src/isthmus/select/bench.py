@@ -14,6 +14,7 @@ import numpy as np
 from isthmus.adapt.base import Adapter
 from isthmus.fit.adapted import Space, adapt, common_space, fit_adapter, fit_method
 from isthmus.fit.calibrate import Temperature
+from isthmus.fit.encode import encode_targets
 from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.model import FeatureModel
 from isthmus.select.routes.base import Domains, Labelled, ModelFactory
@@ -57,8 +58,11 @@ class Bench:
     @cached_property
     def codes(self) -> Array:
         """(n_s,) source labels as positions among `classes`."""
-        place = {name: i for i, name in enumerate(self.classes)}
-        return np.array([place[str(name)] for name in self.source.y])
+        return self.codes_of(self.source)
+
+    def codes_of(self, rows: Labelled) -> Array:
+        """(n,) labels as positions among `classes`."""
+        return encode_targets(rows.y, len(rows), task="classification", classes=self.classes)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

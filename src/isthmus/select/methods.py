@@ -19,13 +19,13 @@ from isthmus.adapt.base import Adapter, discover
 from isthmus.adapt.multi_source import MultiSource
 from isthmus.align.names import run_names
 from isthmus.errors import UsageError
-from isthmus.fit.adapted import Space, adapt, common_space, fit_adapter, fit_method
+from isthmus.fit.adapted import Space, Spaces, adapt, fit_adapter, fit_method
 from isthmus.fit.aligned import AlignedMLP
 from isthmus.registry import named
 from isthmus.select.routes.base import Domains, ModelFactory, Route
 from isthmus.select.routes.pooled import Pooled, joint_groups
 from isthmus.select.several_sources import SeveralSources
-from isthmus.types import Adaptation, Array, Task
+from isthmus.types import Adaptation, Task
 
 if TYPE_CHECKING:
     from isthmus.fit.model import FeatureModel
@@ -209,21 +209,8 @@ def method_routes(
 def route_of(name: str, method: Any, spaces: Spaces | None = None) -> Route:
     """The route of one unfitted method."""
     if isinstance(method, MultiSource):
-        return SeveralSources(name, method)
+        return SeveralSources(name, method, spaces)
     return MethodRoute(name, method, spaces)
-
-
-class Spaces:
-    """The common space of the last pair of domains, for all methods of a run."""
-
-    def __init__(self) -> None:
-        self._last: tuple[Array, Array, Space] | None = None
-
-    def of(self, processor: Any, Xs: Array, Xt: Array) -> Space:
-        """Made on first use; the next pair replaces it."""
-        if self._last is None or self._last[0] is not Xs or self._last[1] is not Xt:
-            self._last = Xs, Xt, common_space(processor, Xs, Xt)
-        return self._last[2]
 
 
 class MethodRoute(Route):

@@ -16,6 +16,7 @@ import numpy as np
 
 from isthmus.adapt.confusion import inverted, joint, shares
 from isthmus.errors import DataError, UsageError
+from isthmus.fit import open_set
 from isthmus.select.validate.base import Scene
 from isthmus.types import Array, Interval
 
@@ -158,10 +159,10 @@ def class_signs(P: Array, y: Array, Q: Array, K: int) -> Array:
 
 
 def doubt(P: Array, neighbors: Array) -> Array:
-    """(n,) entropy over log K, averaged over each row and its neighbours."""
-    entropy = -(P * np.log(np.maximum(P, 1e-12))).sum(axis=1) / np.log(P.shape[1])
-    near = entropy[neighbors].sum(axis=1)
-    return np.asarray((entropy + near) / (1 + neighbors.shape[1]))
+    """(n,) `open_set.doubt`, averaged over each row and its neighbours."""
+    alone = open_set.doubt(P)
+    near = alone[neighbors].sum(axis=1)
+    return np.asarray((alone + near) / (1 + neighbors.shape[1]))
 
 
 def _absent(found: Mismatch, P: Array, y: Array, Q: Array) -> Mismatch:

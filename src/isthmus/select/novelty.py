@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isthmus.adapt.kernels import unit_rows
 from isthmus.errors import DataError
 from isthmus.fit.blend import Model
 from isthmus.fit.folds import folds
@@ -95,9 +96,8 @@ def abstaining(
     own = some(len(space.Xs), MOST, rng)
     Z, y = space.Xs[own] - space.Xs.mean(axis=0), bench.codes[own]
     if domains.target is not None:
-        place = {name: i for i, name in enumerate(bench.classes)}
         Z = np.concatenate([Z, space.rows(domains.target.X) - centre])
-        y = np.concatenate([y, [place[str(name)] for name in domains.target.y]])
+        y = np.concatenate([y, bench.codes_of(domains.target)])
     X = np.asarray(domains.Xt)[some(len(domains.Xt), 5 * MOST, rng)]
     proba = model.predict_proba(X)
     draft = Strangeness(front, centre, prototypes(Z, y, random_state), np.tile([0.0, 1.0], (2, 1)))
@@ -127,7 +127,7 @@ def prototypes(Z: Array, y: Array, random_state: int) -> Array:
     """(m, k) cluster centres of each class's rows at length 1, themselves of length 1."""
     from sklearn.cluster import KMeans
 
-    rows = _unit(Z)
+    rows = unit_rows(np, Z)
     found = []
     for c in np.unique(y):
         own = rows[y == c]
@@ -136,7 +136,7 @@ def prototypes(Z: Array, y: Array, random_state: int) -> Array:
             found.append(own.mean(axis=0, keepdims=True))
         else:
             found.append(KMeans(k, n_init=1, random_state=random_state).fit(own).cluster_centers_)
-    return _unit(np.concatenate(found))
+    return np.asarray(unit_rows(np, np.concatenate(found)))
 
 
 def _false_refusal(bench: Bench, scale: Array, threshold: float, seed: int) -> float:
@@ -157,7 +157,3 @@ def _false_refusal(bench: Bench, scale: Array, threshold: float, seed: int) -> f
     score = ((parts - scale[:, :1]) / scale[:, 1:]).sum(axis=0)
     told = seen & np.isfinite(score)
     return float((score[told] > threshold).mean()) if told.any() else float("nan")
-
-
-def _unit(rows: Array) -> Array:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))

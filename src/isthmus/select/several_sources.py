@@ -8,10 +8,11 @@ import numpy as np
 from sklearn.base import clone
 
 from isthmus.adapt.multi_source import MultiSource
-from isthmus.adapt.source_weights import by_labels, by_likeness, discrepancy
+from isthmus.adapt.source_weights import by_labels, by_likeness, discrepancy, sampling_gap
 from isthmus.errors import UsageError
-from isthmus.fit.adapted import Space, adapt, common_space, fit_adapter
+from isthmus.fit.adapted import Space, Spaces, adapt, fit_adapter
 from isthmus.fit.blend import BlendModel
+from isthmus.fit.encode import encode_targets
 from isthmus.fit.model import FeatureModel
 from isthmus.select.routes.base import Domains, Labelled, ModelFactory, Route
 from isthmus.types import Adaptation, Array
@@ -28,6 +29,8 @@ class SeveralSources(Route):
     method : MultiSource
         Its adapter, weighting, temperature, folds, row limit and seed are used; its estimator
         must be left open.
+    spaces : Spaces, optional
+        Shared by the methods of a run; they have the same processing.
 
     Notes
     -----
@@ -39,8 +42,8 @@ class SeveralSources(Route):
     by_hand = True
     uses = frozenset({"source"})
 
-    def __init__(self, name: str, method: MultiSource) -> None:
-        self.name, self.method = name, method
+    def __init__(self, name: str, method: MultiSource, spaces: Spaces | None = None) -> None:
+        self.name, self.method, self.spaces = name, method, spaces or Spaces()
         self._made: tuple[Array, Array, tuple[list[str], list[FeatureModel], Array]] | None = None
 
     def refuses(self, domains: Domains) -> str | None:
@@ -81,7 +84,7 @@ class SeveralSources(Route):
         """Names and models of the sources, and weights by their likeness to the target."""
         source, method = domains.source, self.method
         assert source is not None and source.domain is not None
-        space = common_space(new_model().processor, source.X, domains.Xt)
+        space = self.spaces.of(new_model().processor, source.X, domains.Xt)
         members, gaps, counts = [], [], []
         kept = _usable(source)
         for domain in kept:
@@ -90,8 +93,8 @@ class SeveralSources(Route):
             model, gap = self._expert(part, source.take(mine), new_model)
             members.append(model)
             gaps.append(gap)
-            counts.append(min(len(mine), method.max_rows))
-        chance = 1 / min(counts) + 1 / min(len(domains.Xt), method.max_rows)
+            counts.append(len(mine))
+        chance = sampling_gap(counts, len(domains.Xt), max_rows=method.max_rows)
         return kept, members, by_likeness(np.array(gaps), chance, method.temperature)
 
     def _expert(
@@ -121,8 +124,8 @@ class SeveralSources(Route):
         if how == "discrepancy":
             return alike
         assert known is not None
-        places = {name: i for i, name in enumerate(members[0].classes)}
-        codes = np.array([places[str(name)] for name in known.y])
+        classes = members[0].classes
+        codes = encode_targets(known.y, len(known), task="classification", classes=classes)
         row = np.arange(len(codes))
         said = np.stack([m.predict_proba(known.X)[row, codes] for m in members], axis=1)
         found, _, _ = by_labels(

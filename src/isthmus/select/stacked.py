@@ -139,8 +139,7 @@ def stack(
     some, notes = drawn(domains, seed, most_source=MOST, most_target=10 * MOST)
     bench, closed, known = Bench(some, new_model), candidates(labelled=True), some.target
     assert known is not None
-    place = {name: i for i, name in enumerate(bench.classes)}
-    truth = np.array([place[str(name)] for name in known.y])
+    truth = bench.codes_of(known)
     held: dict[str, list[Array]] = {}
     models: dict[str, FeatureModel] = {}
     failed: dict[str, str] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,16 +123,10 @@ def _trained(
         check_file(folder, name, manifest["files"][name])
     if listed:
         more["place"] = (folder / NETWORK).resolve()
-    try:
+    with _refused(folder):
         return TrainedBackbone.from_state(
             tensors, recorded["state"], reference=recorded["reference"], **more
         )
-    except IsthmusError:
-        raise
-    except Exception as error:  # whatever a hostile reference or state provokes
-        raise damaged(
-            folder / MANIFEST, f"its backbone cannot be rebuilt: {error!r:.200}"
-        ) from error
 
 
 def _same(found: Any, recorded: dict[str, Any], manifest: dict[str, Any]) -> bool:
@@ -160,17 +156,24 @@ def _rebuilt(
         return _trained(folder, manifest, tensors, device=device)
     if device is not None:
         reference["device"] = device
-    try:
+    with _refused(folder):
         found: Any = load_backbone(**reference)
         if recorded.get("state") is not None:
             found = type(found).from_state(tensors, recorded["state"])
+    return found
+
+
+@contextmanager
+def _refused(folder: Path) -> Iterator[None]:
+    """Whatever a hostile reference or state provokes is told as damage."""
+    try:
+        yield
     except IsthmusError:
         raise
-    except Exception as error:  # whatever a hostile reference or state provokes
+    except Exception as error:
         raise damaged(
             folder / MANIFEST, f"its backbone cannot be rebuilt: {error!r:.200}"
         ) from error
-    return found
 
 
 def _gpu() -> bool:

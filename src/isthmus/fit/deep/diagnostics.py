@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 
 from isthmus.discrepancy.a_distance import a_distance
 from isthmus.errors import DataError
@@ -179,8 +180,7 @@ def collapsed(share: float, usual: float, classes: int) -> bool:
 
 def cross_entropy(logits: Array, labels: Array) -> float:
     """Mean of ``-log p`` of the right class, in nats."""
-    raised = logits - logits.max(axis=1, keepdims=True)
-    logs = raised - np.log(np.exp(raised).sum(axis=1, keepdims=True))
+    logs = log_softmax(logits, axis=1)
     return float(-logs[np.arange(len(labels)), labels].mean())
 
 

@@ -76,9 +76,6 @@ class TaskAlignment(Procedure):
     def modules(self) -> Mapping[str, nn.Module]:
         return self._modules
 
-    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
-        return {"main": self.optimizer}
-
     def step(
         self, source: Any, target: Any, progress: float, minimise: Minimise
     ) -> Mapping[str, float | Tensor]:
