@@ -22,6 +22,7 @@ from benchmarks.bench_choice import judged, line
 from benchmarks.choice_prior import DATA, ROOT, records
 from benchmarks.choice_tasks import ChoiceTask, real_tasks
 
+ONLY: list[str] = []  # rivals; none named: all
 SECONDS = 120.0  # after which a rival's next task is not waited for
 
 
@@ -30,7 +31,8 @@ def rivals():
     import skada
 
     def piped(adapter):
-        return skada.make_da_pipeline(StandardScaler(), adapter, LogisticRegression(max_iter=1000))
+        head = LogisticRegression(max_iter=1000).set_fit_request(sample_weight=True)
+        return skada.make_da_pipeline(StandardScaler(), adapter, head)
 
     return {
         "skada CORAL": piped(skada.CORALAdapter()),
@@ -40,6 +42,7 @@ def rivals():
         "skada OT mapping": piped(skada.OTMappingAdapter()),
         "skada density": piped(skada.DensityReweightAdapter()),
         "skada Gaussian": piped(skada.GaussianReweightAdapter()),
+        "skada KMM": piped(skada.KMMReweightAdapter()),
     }
 
 
@@ -53,6 +56,8 @@ def compared(task: ChoiceTask) -> dict[str, float]:
     side = np.repeat([1, -2], [len(task.Xs), len(task.Xt)])
     out = {}
     for name, model in rivals().items():
+        if ONLY and name not in ONLY:
+            continue
         start = time.monotonic()
         try:
             with warnings.catch_warnings():
@@ -72,8 +77,10 @@ def compared(task: ChoiceTask) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--only", action="append", default=[], help='a rival, e.g. "skada KMM"')
     parser.add_argument("--records", type=Path, default=ROOT / "build" / "choice.safetensors")
     given = parser.parse_args()
+    ONLY.extend(given.only)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     ours = [o for o in judged(records(490, given.records), reported=True) if o.record.reported]
     by_name = {o.record.name: o for o in ours}

@@ -16,9 +16,11 @@ from typing import Any
 
 from isthmus.backbone import Store, load_backbone
 from isthmus.data.checks import allowed_codes
+from isthmus.errors import UsageError
 from isthmus.run.case import MAX_BAD, posed
 from isthmus.run.evidence import write_evidence
-from isthmus.run.label_set import abstain, applies, known_setting, weigh_classes
+from isthmus.run.label_set import PARTIAL, abstain, applies, known_setting, weigh_classes
+from isthmus.run.network_rung import highest
 from isthmus.run.next_labels import write_next_labels
 from isthmus.run.preflight import vetted
 from isthmus.run.proof import prove
@@ -49,6 +51,7 @@ def transfer(
     head: str | None = None,
     method: Any = None,
     deep: bool | None = None,
+    network: bool | None = None,
     label_set: str | None = None,
     time: float | None = None,
     out: str | Path | None = None,
@@ -97,6 +100,11 @@ def transfer(
     deep : bool, optional
         Whether the automatic choice tries such networks too. Default: where `time` leaves room
         and the diagnosis asks for it; the result says why or why not.
+    network : bool, optional
+        Whether the pretrained network itself is trained, on source labels and unlabelled target
+        rows, and the choice made again on its features; the better of the two serves, by the
+        labelled target rows or the expectation of the choice. Default: where `time` leaves room
+        and the domains are told apart.
     label_set : {"auto", "closed", "partial", "open", "universal"}, optional
         Which classes the target holds (``--classes``). ``partial``: not all of the source's; rows
         of those that seem absent are weighed down. ``open``: others as well; strange rows are
@@ -141,6 +149,12 @@ def transfer(
     options = {name: value for name, value in reading.items() if value is not None}
     allowed = allowed_codes(allow)
     setting = known_setting(label_set)
+    if network and setting in PARTIAL:
+        raise UsageError(
+            "the network is not trained where classes may be missing",
+            why="source rows of such classes are weighed down before",
+            remedy="Leave --network or --classes out",
+        )
     automatic, method = is_automatic(method)
     asked = wanted(method, seed=seed)
     settings = dict(
@@ -148,6 +162,7 @@ def transfer(
         head=head,
         method=names(asked.methods) or None,
         deep=deep,
+        network=network,
         label_set=None if setting == "auto" else setting,
         seed=seed,
         time=time,
@@ -200,8 +215,21 @@ def transfer(
         deep=deep,
         deadline=until,
     )
+    higher = highest(
+        case,
+        features,
+        model,
+        choice,
+        new_model,
+        network=False if setting in PARTIAL else network,
+        deep=deep,
+        seed=seed,
+        deadline=until,
+        progress=progress,
+    )
+    features, choice = higher.features, higher.choice
     choice, classes = abstain(features, choice, new_model, classes, seed=seed)
-    proof = prove(case, features, choice, head=head, seed=seed)
+    proof = prove(case, features, choice, head=head, seed=seed, others=higher.others)
     result = Result.build(
         case,
         features,
@@ -210,7 +238,8 @@ def transfer(
         settings=settings,
         call=call_digest(call),
         seconds=clock.monotonic() - start,
-        notes=[*left_out, *choice.notes, *classes.notes],
+        notes=[*left_out, *choice.notes, *higher.notes, *classes.notes],
+        network=None if higher.rung is None else higher.rung.as_dict(),
         label_set=classes.as_dict(),
         findings=found,
     )

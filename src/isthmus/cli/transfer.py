@@ -92,6 +92,11 @@ def _use_plan(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     default=None,
     help="Let the automatic choice try trained networks, or never. [default: as --time allows]",
 )
+@click.option(
+    "--network/--no-network",
+    default=None,
+    help="Train the pretrained network itself too, or never. [default: as --time allows]",
+)
 @click.option("--time", "time_budget", type=Seconds(), help="Time budget, e.g. 5m.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", metavar="DIR", help="Where the model and the results go.")

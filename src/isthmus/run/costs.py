@@ -105,6 +105,17 @@ def feature_steps(
     return steps, width
 
 
+def network_step(case: Case, backbone: Any, *, seed: int) -> Step:
+    """Training the pretrained network itself, and the features of every row after it."""
+    from isthmus.run.network_rung import EPOCHS
+
+    few, rng = HANDFUL, np.random.default_rng(seed)
+    rate, tried = _rate(prepared(case, backbone), case.target, few, rng)
+    rows = sum(len(part) for part in (case.source, case.target) if part is not None)
+    how = f"{EPOCHS} epochs; backwards costs twice as much as the features of {tried} rows measured"
+    return Step("route: the network itself", rows, rate * rows * (3 * EPOCHS + 1), 0.0, how)
+
+
 def route_steps(
     case: Case,
     routes: list[Route],

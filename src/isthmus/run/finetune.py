@@ -22,7 +22,7 @@ from isthmus.run.evidence import write_evidence
 from isthmus.run.extract import extract
 from isthmus.run.fine_tuned import FineTuned, asked
 from isthmus.run.network_evidence import neighbor_evidence
-from isthmus.run.network_rows import feature_rows, raw_rows
+from isthmus.run.network_rows import TRAINABLE, feature_rows, raw_rows
 from isthmus.run.network_served import chosen, proof_of, served_backbone, served_model
 from isthmus.run.preflight import vetted
 from isthmus.run.recipes import takes_recipe
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 
 METRICS, CHECKPOINTS, PLOT = "metrics.jsonl", "checkpoints", "training.png"
-TRAINABLE = ("image", "text", "audio")
 FROM_NOTHING = {"audio": "logmel:cnn"}  # what --on network trains where no backbone is named
 RANDOM_WEIGHTS = "ISX017"
 ELSEWHERE = ("overwrite", "say", "progress", "out", "workers")  # do not change what a run finds

@@ -15,6 +15,7 @@ from isthmus.run.extract import Extracted
 from isthmus.types import Array
 
 Progress = Callable[[str, int, int], None]
+TRAINABLE = ("image", "text", "audio")  # modalities whose backbones are networks
 ROLES = ("source", "labelled", "target")
 MAX_BYTES = 4 << 30  # of decoded rows that are held in memory
 

@@ -20,11 +20,13 @@ from isthmus.run.costs import (
     baseline_step,
     documented_degree,
     feature_steps,
+    network_step,
     resident,
     route_steps,
     stub,
 )
 from isthmus.run.label_set import applies, known_setting
+from isthmus.run.network_rows import TRAINABLE
 from isthmus.run.plan_file import dump_plan, save_plan
 from isthmus.run.standings import automatic_route, evidence_folds, model_factory
 from isthmus.select.blended import NAME
@@ -84,6 +86,7 @@ def plan(
     head: str | None = None,
     method: Any = None,
     deep: bool | None = None,
+    network: bool | None = None,
     label_set: str | None = None,
     time: float | None = None,
     seed: int = 0,
@@ -137,6 +140,8 @@ def plan(
         case, asked, automatic, new_model, width, seed, networks=deep or (deep is None and time)
     )
     steps += scored
+    if network and case.target.modality in TRAINABLE:
+        steps.append(network_step(case, model, seed=seed))
     steps.append(baseline_step(case, seed=seed))
     filled = {
         "backbone": DEFAULTS[case.target.modality] if backbone is None else backbone,
@@ -169,7 +174,7 @@ _ORDER = (
     *("source", "target", "target_labels", "shots", "test", "source_domain", "target_domain"),
     *("backbone", "weights", "layer", "pooling", "allow_license", "head", "method", "routes"),
     "label_set",
-    *("deep", "time", "seed", "max_bad", "allow", "no_cache", "track"),
+    *("deep", "network", "time", "seed", "max_bad", "allow", "no_cache", "track"),
 )
 
 
@@ -181,7 +186,7 @@ def _ordered(
     found = {}
     for name in _ORDER:
         value = every[name]
-        unused = ("weights", "layer", "pooling", "deep", "allow", "track")
+        unused = ("weights", "layer", "pooling", "deep", "network", "allow", "track")
         if name in unused and value is None:
             continue
         if name in ("allow_license", "no_cache") and not value:

@@ -78,6 +78,7 @@ class Result:
         notes: Sequence[str] = (),
         findings: Sequence[Finding] = (),
         label_set: dict[str, Any] | None = None,
+        network: dict[str, Any] | None = None,
     ) -> Result:
         """Put together what the steps returned; nothing is computed here but the predictions."""
         results: dict[str, Any] = {
@@ -99,6 +100,7 @@ class Result:
             "routes": [_route(s, UNITS[case.task], choice) for s in choice.standings],
             "choice": None if choice.blend is None else choice.blend.as_dict(),
             "label_set": label_set or {"setting": "auto"},
+            "network": network,
             "chosen": choice.verdict.decision,
             "verdict": {
                 "decision": choice.verdict.decision,

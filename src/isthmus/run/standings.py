@@ -55,6 +55,9 @@ class Choice:
         What the automatic choice found.
     notes : tuple of str
         Why there is none.
+    evidence : tuple of Evidence
+        What the leaderboard was made of, on folds that depend on the labelled rows and the seed
+        alone; routes by hand are left out.
     """
 
     standings: list[Standing]
@@ -66,6 +69,7 @@ class Choice:
     domains: Domains
     blend: Blend | Stack | None = None
     notes: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
 
     @property
     def route(self) -> Route:
@@ -219,6 +223,7 @@ def choose(
         domains,
         found,
         notes,
+        tuple(evidence),
     )
 
 

@@ -20,7 +20,7 @@ def render(results: dict[str, Any], run: dict[str, Any]) -> str:
             f"{first['reason']} (all in quarantine.csv)"
         )
     lines += ["", "Leaderboard", *leaderboard(results, run), *troubles(results), ""]
-    lines += [*candidates(results), *label_set(results)]
+    lines += [*candidates(results), *network(results), *label_set(results)]
     lines.append(f"Verdict    {results['verdict']['sentence']}")
     lines.append(f"Because    {results['verdict']['reason']}")
     proof = results["proof"]
@@ -133,6 +133,12 @@ def networks(choice: dict[str, Any]) -> list[str]:
     """Whether trained networks were among the candidates, and why."""
     found = choice.get("networks")
     return [f"Networks   {found['why']}"] if found else []
+
+
+def network(results: dict[str, Any]) -> list[str]:
+    """Whether the pretrained network itself was trained, and what came of it."""
+    found = results.get("network")
+    return [f"Network    {found['why']}", ""] if found else []
 
 
 def label_set(results: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ number of classes can stand in one table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -128,14 +128,28 @@ def table(
         "confidence_drop": around.task["held_out_confidence"] - base["confidence"],
         "mean_agreement": float(np.mean([one["agreement"] for one in found.values()])),
     }
-    rows = [
-        [task[k] for k in TASK]
-        + [found[name][k] for k in OWN]
-        + [found[name][k] - base[k] for k in RELATIVE]
-        + [float(name == other) for other in names]
-        for name in order
-    ]
-    return np.nan_to_num(np.array(rows, dtype=np.float64)), order
+    rows = [row(task, found[name], base, [name == other for other in names]) for name in order]
+    return np.array(rows), order
+
+
+def row(
+    task: Mapping[str, float],
+    own: Mapping[str, float],
+    base: Mapping[str, float],
+    marks: Sequence[bool],
+) -> Array:
+    """One row of `table`, of a candidate that is none of its names where no mark is set.
+
+    Parameters
+    ----------
+    task, own, base : mapping of str to float
+        Descriptors of the pair, of the candidate, and of source-only.
+    marks : sequence of bool
+        One a name.
+    """
+    values = [*(task[k] for k in TASK), *(own[k] for k in OWN)]
+    values += [own[k] - base[k] for k in RELATIVE]
+    return np.nan_to_num(np.array([*values, *marks], dtype=np.float64))
 
 
 def neighbors(X: Array, count: int) -> Array:

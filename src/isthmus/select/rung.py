@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from isthmus.fit.aligned import AlignedMLP
 from isthmus.fit.model import FeatureModel
 from isthmus.select.bench import Bench
 from isthmus.select.candidates import Build, Candidate
-from isthmus.select.descriptors import OWN, RELATIVE, TASK, Surroundings
+from isthmus.select.descriptors import TASK, Surroundings, row
 from isthmus.select.prior import ChoicePrior
 from isthmus.select.routes.base import Labelled
 from isthmus.select.trials import Weighed
@@ -167,21 +167,11 @@ def joined(
     if not names:
         return found
     consensus = np.mean([proba[name] for name in found.order], axis=0)
-    source = proba["source-only"]
-    base = around.own(source, consensus, source)
-    own = {name: around.own(proba[name], consensus, source) for name in names}
-    width = len(prior.columns) - len(TASK) - len(OWN) - len(RELATIVE)
-    rows = [
-        [
-            *found.rows[0, : len(TASK)],
-            *(own[name][k] for k in OWN),
-            *(own[name][k] - base[k] for k in RELATIVE),
-            *np.zeros(width),
-        ]
-        for name in names
-    ]
+    task = dict(zip(TASK, found.rows[0].tolist(), strict=False))
+    answers = [proba[name] for name in names]
+    rows = nameless(around, answers, consensus, proba["source-only"], task, prior)
     order = [*found.order, *names]
-    whole = np.concatenate([found.rows, np.nan_to_num(np.array(rows, dtype=np.float64))])
+    whole = np.concatenate([found.rows, rows])
     gain, downside = prior.expected(whole, order)
     weights = prior.weights(gain, downside)
     weights = np.where(weights >= least, weights, 0.0)
@@ -193,3 +183,30 @@ def joined(
         downside=downside,
         weights=weights / weights.sum(),
     )
+
+
+def nameless(
+    around: Surroundings,
+    answers: Sequence[Array],
+    consensus: Array,
+    source: Array,
+    task: Mapping[str, float],
+    prior: ChoicePrior,
+) -> Array:
+    """Descriptors of answers by candidates that the learned table has no name for.
+
+    Parameters
+    ----------
+    answers : sequence of ndarray of shape (n_t, K)
+    consensus, source : ndarray of shape (n_t, K)
+        What they are compared with: the named candidates' mean, and source-only.
+    task : mapping of str to float
+        `TASK` descriptors of the pair.
+
+    Returns
+    -------
+    ndarray of shape (len(answers), len(prior.columns))
+    """
+    base = around.own(source, consensus, source)
+    marks = [False] * len(prior.candidates)
+    return np.array([row(task, around.own(one, consensus, source), base, marks) for one in answers])
