@@ -238,7 +238,7 @@ def transfer(
         settings=settings,
         call=call_digest(call),
         seconds=clock.monotonic() - start,
-        notes=[*left_out, *choice.notes, *higher.notes, *classes.notes],
+        notes=[*left_out, *choice.notes, *classes.notes],
         network=None if higher.rung is None else higher.rung.as_dict(),
         label_set=classes.as_dict(),
         findings=found,

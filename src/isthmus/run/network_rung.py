@@ -85,11 +85,6 @@ class Higher:
     rung: NetworkRung | None = None
     others: dict[str, Answer] | None = None
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """For the output."""
-        return () if self.rung is None else (f"The network itself: {self.rung.why}.",)
-
 
 def highest(
     case: Case,
@@ -139,12 +134,12 @@ def highest(
     if reason is not None:
         return left_out(reason)
     told = "asked for"
-    if not network:
-        assert deadline is not None
-        reason, told = _unasked(features, seed, deadline - clock())
-        if reason is not None:
-            return left_out(reason)
     try:
+        if not network:
+            assert deadline is not None
+            reason, told = _unasked(features, seed, deadline - clock())
+            if reason is not None:
+                return left_out(reason)
         trainer = _Trainer(features, backbone, seed, progress)
         if not network:
             assert deadline is not None
