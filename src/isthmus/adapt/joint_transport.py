@@ -64,7 +64,7 @@ def alternate(
     if solver not in ("auto", "exact", "approximate"):
         raise UsageError(f"solver={solver!r}", remedy="Use auto, exact or approximate")
     n, m = len(Xs), len(Xt)
-    rows_of = batch_rows(max(n, m), batch, base=BATCH, of=max_rows, most=max_exact)
+    rows_of = batch_rows(max(n, m), batch, base=BATCH, of=max_rows, most=max_exact, power=1)
     exact = n * m <= max_exact**2 if solver == "auto" else solver == "exact"
     exact = exact or (batch is None and max(n, m) <= rows_of)
     rng = np.random.default_rng(random_state)

@@ -167,15 +167,16 @@ def shuffled(X: Any, rng: np.random.Generator) -> Array:
     return np.argsort(key, kind="stable")[rng.permutation(len(key))]
 
 
-def batch_rows(n: int, given: int | None, *, base: int, of: int, most: int) -> int:
+def batch_rows(
+    n: int, given: int | None, *, base: int, of: int, most: int, power: float = 0.5
+) -> int:
     """Rows of a mini-batch of n where the user leaves it open (`given` is None).
 
-    `base` of `of` rows, and more where there are fewer rows, so that all plans together keep
-    their number of cells: the larger a batch, the nearer its plan is to the one of all rows. At
-    most `most`.
+    `base` of `of` rows, and more where there are fewer rows: ``base (of / n)^power``. The larger
+    a batch, the nearer its plan is to the one of all rows. At most `most`.
     """
     if given is None:
-        given = max(base, base * of // n)
+        given = max(base, int(base * (of / n) ** power))
     return max(2, min(given, most))
 
 
