@@ -21,7 +21,7 @@ from isthmus.adapt.transport import (
 from isthmus.errors import DataError, UsageError
 from isthmus.types import Adaptation
 
-BATCH = 250  # rows of a mini-batch of 100,000
+BATCH = 150  # rows of a mini-batch of 100,000
 
 
 class ClassRegularizedTransport(Adapter):

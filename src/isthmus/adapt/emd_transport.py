@@ -28,8 +28,8 @@ class EMDTransport(Adapter):
         blocks. ``"auto"``: one plan up to ``max_exact ** 2`` cells.
     max_exact : int, default=5000
     batch : int, optional
-        Rows of a block. Default: 300 of 100,000, more of fewer (950 of 10,000), at most
-        `max_exact`; one block of all rows, up to 2,080 of them, is the exact plan.
+        Rows of a block. Default: 300 of 100,000, more of fewer (1,390 of 10,000), at most
+        `max_exact`; one block of all rows, some 3,060 of them, is the exact plan.
     rounds : int, default=2
         Mini-batch plans over which each source row is averaged.
     random_state : int, default=0

@@ -43,7 +43,7 @@ class JDOT(ClassifierMixin, BaseEstimator):
     max_exact : int, default=2000
         ``"auto"``: one plan up to ``max_exact ** 2`` cells; each round solves it anew.
     batch : int, optional
-        Default: 300 of `max_rows` rows, more where there are fewer, at most `max_exact`.
+        Default: 250 of `max_rows` rows, more where there are fewer, at most `max_exact`.
     max_rows : int, default=10_000
     random_state : int, default=0
         Draws rows and blocks.

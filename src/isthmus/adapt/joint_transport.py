@@ -12,7 +12,7 @@ from isthmus.adapt.transport import batch_rows, blocks, cost_matrix, earth_mover
 from isthmus.errors import UsageError
 from isthmus.types import Array, Trouble
 
-BATCH = 300  # rows of a mini-batch of `max_rows`
+BATCH = 250  # rows of a mini-batch of `max_rows`
 PAIRINGS = 3  # blocks that a row is part of: one alone leaves its label to a single draw
 
 

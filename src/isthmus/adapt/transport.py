@@ -168,7 +168,7 @@ def shuffled(X: Any, rng: np.random.Generator) -> Array:
 
 
 def batch_rows(
-    n: int, given: int | None, *, base: int, of: int, most: int, power: float = 0.5
+    n: int, given: int | None, *, base: int, of: int, most: int, power: float = 2 / 3
 ) -> int:
     """Rows of a mini-batch of n where the user leaves it open (`given` is None).
 
