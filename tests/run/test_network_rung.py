@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -37,28 +36,37 @@ def run(encoder, tables, **more):
     return transfer(source, options.pop("rows", target), **options)
 
 
-@pytest.fixture
-def in_favour(monkeypatch):
-    """The comparison made, and then decided for the network: what serves it is looked at."""
-    made = []
+@pytest.fixture(scope="module")
+def served(encoder, tables, tmp_path_factory):
+    """A run for whose network the comparison is decided: result, folder, figures, rows."""
+    made, rows = [], []
+    trained = network_rung._Trainer.__init__
 
     def decided(*args, **options):
         made.append(compared(*args, **options))
         return True, *made[-1][1:]
 
-    monkeypatch.setattr(network_rung, "compared", decided)
-    return made
+    def watched(self, *args):
+        trained(self, *args)
+        rows.append(self.rows)
+
+    out = tmp_path_factory.mktemp("served") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network_rung, "compared", decided)
+        patch.setattr(network_rung._Trainer, "__init__", watched)
+        result = run(encoder, tables, out=out)
+        source, target = tables
+        turned = target.assign(label=["1" if x == "0" else "0" for x in target["label"]])
+        other = run(encoder, (source, turned))
+    return result, out, made, rows, other
 
 
-def test_a_network_that_serves_is_saved_measured_and_beside_what_was_there(
-    encoder, tables, tmp_path, in_favour
-):
-    out = tmp_path / "run"
-    result = run(encoder, tables, out=out)
+def test_a_network_that_serves_is_saved_measured_and_beside_what_was_there(encoder, tables, served):
+    result, out, made, _, _ = served
     told = json.loads((out / "results.json").read_text())
     assert told["network"]["tried"] and told["network"]["taken"]
     assert "tried (asked for; 3 epochs of lora with mcc)" in result.text()
-    assert set(in_favour[0][2]) == {"expected_before", "expected_after"}
+    assert set(made[0][2]) == {"expected_before", "expected_after"}
     assert told["backbone"]["name"].endswith("(fine-tuned)")
     shown = told["proof"]["headline"]
     assert network_rung.BEFORE in shown  # what would have served, on the same rows
@@ -73,27 +81,14 @@ def test_a_network_that_serves_is_saved_measured_and_beside_what_was_there(
     np.testing.assert_allclose(frame["confidence"], result.predictions["confidence"], atol=1e-6)
 
 
-def test_no_target_label_reaches_the_network(encoder, tables, monkeypatch):
-    """Rows with and without labels, and with other labels, are trained on alike."""
-    seen = []
-    adapted = network_rung._Trainer.adapted
-
-    def watched(self):
-        seen.append(self.rows)
-        return replace(adapted(self), notes=())
-
-    monkeypatch.setattr(network_rung._Trainer, "adapted", watched)
-    source, target = tables
-    turned = target.assign(label=["1" if x == "0" else "0" for x in target["label"]])
-    found = [
-        run(encoder, (source, rows)) for rows in (target, target.drop(columns="label"), turned)
-    ]
-    for rows in seen:
-        assert set(rows.y[rows.sample_domain < 0]) == {""} and not rows.target_labeled.any()
-        np.testing.assert_array_equal(rows.X, seen[0].X)
-    figures = [one.results["network"]["figures"] for one in found]
-    assert figures[0] == figures[1] == figures[2]
-    assert found[0].predictions.equals(found[2].predictions)
+def test_no_target_label_reaches_the_network(served):
+    """With other labels the same rows are trained on, and the answers are the same."""
+    result, _, made, rows, other = served
+    for one in rows:
+        assert set(one.y[one.sample_domain < 0]) == {""} and not one.target_labeled.any()
+        np.testing.assert_array_equal(one.X, rows[0].X)
+    assert made[0][2] == made[1][2]
+    assert result.predictions.equals(other.predictions)
 
 
 def test_labelled_target_rows_judge_and_do_not_train(encoder, tables, monkeypatch):
