@@ -223,21 +223,20 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     chosen = set(given.methods.split(","))
     trial = given.rows is not None
-    results: dict[tuple[Run, str], float] = {}
+    results = {} if trial else kept()
     for form in given.usps.split(","):
         data = load(form, given.rows)
         sizes = ", ".join(f"{name} {len(domain.train):,}" for name, domain in data.items())
         for seed in range(given.seeds):
             for pair in given.pairs.split(","):
                 run = Run(form, pair, seed, given.epochs)
-                results |= {} if trial else kept()
                 left = [name for name in NAMES if name in chosen and (run, name) not in results]
                 if "shot" in left and "source-only" not in left:
                     left.insert(0, "source-only")  # whose network it goes on from
                 for method, score in accuracies(run, tuple(left), data, keep=not trial).items():
                     results[run, method] = score
                 if not trial:
-                    text = page(kept(), given.epochs, sizes)
+                    text = page(results, given.epochs, sizes)
                     iofs.write_bytes(ROOT / "docs" / "digits.md", text.encode())
     for form in given.usps.split(","):
         print(f"\n{FORMS[form]}:\n\n{table(results, form, given.epochs)}")

@@ -11,6 +11,8 @@ import argparse
 import os
 import time
 import warnings
+from collections.abc import Sequence
+from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -22,7 +24,6 @@ from benchmarks.bench_choice import judged, line
 from benchmarks.choice_prior import DATA, ROOT, records
 from benchmarks.choice_tasks import ChoiceTask, real_tasks
 
-ONLY: list[str] = []  # rivals; none named: all
 SECONDS = 120.0  # after which a rival's next task is not waited for
 
 
@@ -46,8 +47,8 @@ def rivals():
     }
 
 
-def compared(task: ChoiceTask) -> dict[str, float]:
-    """Accuracy of every rival; NaN where it failed."""
+def compared(task: ChoiceTask, *, only: Sequence[str] = ()) -> dict[str, float]:
+    """Accuracy of every rival, or of those named; NaN where it failed."""
     names = sorted(set(task.ys))
     codes = np.array([names.index(y) for y in task.ys])
     truth = np.array([names.index(y) if y in names else -1 for y in task.yt])
@@ -56,7 +57,7 @@ def compared(task: ChoiceTask) -> dict[str, float]:
     side = np.repeat([1, -2], [len(task.Xs), len(task.Xt)])
     out = {}
     for name, model in rivals().items():
-        if ONLY and name not in ONLY:
+        if only and name not in only:
             continue
         start = time.monotonic()
         try:
@@ -80,13 +81,12 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], help='a rival, e.g. "skada KMM"')
     parser.add_argument("--records", type=Path, default=ROOT / "build" / "choice.safetensors")
     given = parser.parse_args()
-    ONLY.extend(given.only)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     ours = [o for o in judged(records(490, given.records), reported=True) if o.record.reported]
     by_name = {o.record.name: o for o in ours}
     tasks = [t for t in real_tasks(DATA, most=1000) if t.name in by_name][:: given.every]
     with Pool(os.cpu_count()) as pool:
-        theirs = list(pool.imap(compared, tasks))
+        theirs = list(pool.imap(partial(compared, only=given.only), tasks))
     mine = [by_name[t.name] for t in tasks]
     base = np.array([o.record.accuracy[o.record.order.index("source-only")] for o in mine])
     gains = {}

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.adapt.transport import batch_rows, blocks, cost_matrix, earth_mover, positive
-from isthmus.errors import UsageError
+from isthmus.adapt.transport import blocks, cost_matrix, earth_mover, mini_batch, positive
 from isthmus.types import Array, Trouble
 
 BATCH = 250  # rows of a mini-batch of `max_rows`
@@ -60,20 +59,20 @@ def alternate(
         ``loss(source_rows, target_rows)`` -> (n, m) cost of the labels under the model.
     """
     positive(who, trade_off=trade_off, max_iter=max_iter, max_exact=max_exact, tol=tol)
-    positive(who, max_rows=max_rows, **({} if batch is None else {"batch": batch}))
-    if solver not in ("auto", "exact", "approximate"):
-        raise UsageError(f"solver={solver!r}", remedy="Use auto, exact or approximate")
+    positive(who, max_rows=max_rows, batch=1 if batch is None else batch)
     n, m = len(Xs), len(Xt)
-    rows_of = batch_rows(max(n, m), batch, base=BATCH, of=max_rows, most=max_exact, power=1)
-    exact = n * m <= max_exact**2 if solver == "auto" else solver == "exact"
-    exact = exact or (batch is None and max(n, m) <= rows_of)
+    size = mini_batch(
+        n, m, batch, solver=solver, max_exact=max_exact, base=BATCH, of=max_rows,
+        rows=max(n, m), power=1,
+    )  # fmt: skip
+    exact = size is None
     rng = np.random.default_rng(random_state)
     source, target = np.arange(n), np.arange(m)
     pairs = [(source, target)]
-    if not exact:
+    if size is not None:
         source = np.sort(rng.permutation(n)[:max_rows])
         target = np.sort(rng.permutation(m)[:max_rows])
-        pairs = covering(Xs[source], Xt[target], rows_of, random_state)
+        pairs = covering(Xs[source], Xt[target], size, random_state)
         pairs = [(source[s], target[t]) for s, t in pairs]
     costs: dict[int, Array] = {}
     where = np.full(m, -1)

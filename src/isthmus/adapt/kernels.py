@@ -8,7 +8,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from isthmus.adapt.density import SAMPLE, draw, host, sorting, squared_distances, take
+from isthmus.adapt.density import SAMPLE, approximate, draw, host, sorting, squared_distances, take
 from isthmus.errors import UsageError
 
 BLOCK = 4096
@@ -158,6 +158,30 @@ def landmark_count(n: int, given: int | None, *, most: int = LANDMARKS, few: int
     if given is None:
         given = round(most * min(1.0, (few / n) ** 0.5))
     return min(given, n)
+
+
+def landmarks_of(
+    solver: str,
+    n: int,
+    max_exact: int,
+    given: int | None,
+    *,
+    most: int = LANDMARKS,
+    few: int = FEW,
+) -> int | None:
+    """How many landmarks stand for n rows, or None where the kernel is exact.
+
+    Where the number was left open and is that of the rows, the exact kernel costs no more.
+
+    Raises
+    ------
+    UsageError
+        If `solver` is unknown.
+    """
+    if not approximate(solver, n, max_exact):
+        return None
+    count = landmark_count(n, given, most=most, few=few)
+    return None if given is None and count == n else count
 
 
 def nystroem(xp: Any, X: Any, gamma: float, *, landmarks: int, random_state: int) -> Kernel:

@@ -14,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 from isthmus.adapt import pseudo_labels
 from isthmus.adapt.base import check_domains
 from isthmus.adapt.cosine_graph import laplacian
-from isthmus.adapt.density import approximate
 from isthmus.adapt.discriminability import balance
 from isthmus.adapt.few_labels import new_rows
 from isthmus.adapt.gfk import GFK
@@ -24,7 +23,7 @@ from isthmus.adapt.kernels import (
     Kernel,
     Preparation,
     Projection,
-    landmark_count,
+    landmarks_of,
     nystroem,
     rbf,
     unit_rows,
@@ -146,16 +145,16 @@ class MEDA(ClassifierMixin, BaseEstimator):
         flow = Affine(middle, root.map_target.matrix)  # type: ignore[attr-defined]
         Z = unit_rows(xnp, flow(np.concatenate([given.Xs, given.Xt])))
         codes, ns, n = given.codes, len(given.Xs), len(Z)
-        count = landmark_count(n, self.landmarks, few=FEW // 4)
-        every = self.landmarks is None and count == n
-        exact = every or not approximate(self.solver, n, self.max_exact)
+        count = landmarks_of(self.solver, n, self.max_exact, self.landmarks, few=FEW // 4)
         labelled = np.concatenate([np.ones(ns, dtype=bool), known >= 0])
         Y = np.zeros((n, len(self.classes_)))
         Y[labelled, np.concatenate([codes, known[known >= 0]])] = 1
         L = None
         if self.rho > 0:
-            L = laplacian(Z, neighbors=self.neighbors, exact=exact, random_state=self.random_state)
-        if exact:
+            L = laplacian(
+                Z, neighbors=self.neighbors, exact=count is None, random_state=self.random_state
+            )
+        if count is None:
             step, kernel = self._exact(Z, labelled, Y, L)
         else:
             step, kernel = self._nystroem(Z, labelled, Y, L, landmarks=count)
@@ -186,7 +185,7 @@ class MEDA(ClassifierMixin, BaseEstimator):
         self.labels_ = self.classes_[pseudo]
         self.troubles_: tuple[Trouble, ...] = pseudo_labels.missing(self.classes_, pseudo)
         self.info_ = {
-            "solver": "exact" if exact else "nystroem",
+            "solver": "exact" if count is None else "nystroem",
             "iterations": rounds,
             "labels_settled": settled,
             "balance": float(share),

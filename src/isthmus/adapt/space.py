@@ -20,7 +20,7 @@ import numpy as np
 
 from isthmus.adapt import eigen
 from isthmus.adapt.base import Checked
-from isthmus.adapt.density import approximate, host
+from isthmus.adapt.density import host
 from isthmus.adapt.kernels import (
     BLOCK,
     LANDMARKS,
@@ -30,7 +30,7 @@ from isthmus.adapt.kernels import (
     Projection,
     check_kernel,
     class_means,
-    landmark_count,
+    landmarks_of,
     median_gamma,
     nystroem,
     prepare,
@@ -176,8 +176,7 @@ def build(
         raise UsageError(f"gamma must be positive, not {gamma}", where=who)
     xp, ns = given.xp, int(given.Xs.shape[0])
     n = ns + int(given.Xt.shape[0])
-    count = landmark_count(n, landmarks, most=most)
-    nearly = approximate(solver, n, max_exact) and not (landmarks is None and count == n)
+    count = landmarks_of(solver, n, max_exact, landmarks, most=most)
     X = xp.concat([given.Xs, given.Xt], axis=0)
     dtype = X.dtype
     if n * X.shape[1] <= WIDE:
@@ -191,7 +190,7 @@ def build(
     width = (
         median_gamma(xp, X, random_state=random_state) if gamma is None else gamma * before.scale**2
     )
-    if not nearly:
+    if count is None:
         return replace(space, kernel=Kernel(X, width), F=rbf(xp, X, X, width))
     features = nystroem(xp, X, width, landmarks=count, random_state=random_state)
     F = features(X)

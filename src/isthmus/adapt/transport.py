@@ -180,6 +180,44 @@ def batch_rows(
     return max(2, min(given, most))
 
 
+def mini_batch(
+    n: int,
+    m: int,
+    given: int | None,
+    *,
+    solver: str,
+    max_exact: int,
+    base: int,
+    of: int,
+    rows: int | None = None,
+    cells: int = 1,
+    power: float = 2 / 3,
+) -> int | None:
+    """Rows of a mini-batch for a plan of n x m, or None where one plan holds all rows.
+
+    Parameters
+    ----------
+    rows : int, optional
+        What the size of a batch follows from; default: n.
+    given, base, of, power
+        As for `batch_rows`.
+    solver, max_exact, cells
+        As for `carry`.
+
+    Raises
+    ------
+    UsageError
+        If `solver` is unknown.
+    """
+    if solver not in ("auto", "exact", "approximate"):
+        raise UsageError(f"solver={solver!r}", remedy="Use auto, exact or approximate")
+    if solver == "exact" or (solver == "auto" and n * m * cells <= max_exact**2):
+        return None
+    most = int((max_exact**2 / cells) ** 0.5)
+    batch = batch_rows(rows or n, given, base=base, of=of, most=most, power=power)
+    return None if given is None and max(n, m) <= batch else batch
+
+
 def blocks(
     Xs: Any, Xt: Any, *, batch: int, rounds: int, seed: int
 ) -> Iterator[tuple[Array, Array]]:
@@ -228,22 +266,20 @@ def carry(
     target_mass : float
         Total mass of the target; the source has 1.
     """
-    if solver not in ("auto", "exact", "approximate"):
-        raise UsageError(f"solver={solver!r}", remedy="Use auto, exact or approximate")
     for name, number in (("max_exact", max_exact), ("batch", batch), ("rounds", rounds)):
         if number is not None and number < 1:
             raise UsageError(f"{name}={number}", remedy=f"{name} must be at least 1")
     xp = given.xp
     Xs, Xt = (xp.astype(X, xp.float64, copy=False) for X in (given.Xs, given.Xt))
     n, m = Xs.shape[0], Xt.shape[0]
-    most = int((max_exact**2 / cells) ** 0.5)
-    rows_of = batch_rows(n, batch, base=base, of=MANY, most=most)
-    exact = n * m * cells <= max_exact**2 if solver == "auto" else solver == "exact"
-    exact = exact or (batch is None and max(n, m) <= rows_of)
-    if exact:
+    size = mini_batch(
+        n, m, batch, solver=solver, max_exact=max_exact, base=base, of=MANY, cells=cells
+    )
+    exact = size is None
+    if size is None:
         pairs: Any = [(None, None)]
     else:
-        pairs = blocks(Xs, Xt, batch=rows_of, rounds=rounds, seed=random_state)
+        pairs = blocks(Xs, Xt, batch=size, rounds=rounds, seed=random_state)
     images, mass = xp.zeros_like(Xs), xp.zeros_like(Xs[:, 0])
     failed: list[Solved] = []
     units, errors, count = [], [], 0

@@ -24,7 +24,7 @@ from isthmus.run.case import Case
 from isthmus.run.extract import Extracted, Part
 from isthmus.run.network_rows import TRAINABLE, Progress, raw_rows
 from isthmus.run.network_served import served_backbone
-from isthmus.run.proof import Answer
+from isthmus.run.proof import Answer, answer_of
 from isthmus.run.standings import N_SPLITS, Choice, choose
 from isthmus.select.bench import Bench, some
 from isthmus.select.blended import Blend
@@ -157,10 +157,7 @@ def highest(
         return replace(unchanged, rung=rung)
     others: dict[str, Answer] = {}
     if features.test is not None:
-        others[BEFORE] = (
-            choice.model.predict(features.test.X),
-            np.asarray(choice.model.predict_proba(features.test.X)),
-        )
+        others[BEFORE] = answer_of(choice.model, features.test.X)
     return Higher(moved, second, rung, others)
 
 

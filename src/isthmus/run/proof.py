@@ -135,7 +135,7 @@ def prove(
     if case.sealed is not None and features.test is not None:
         part = features.test
         answers: dict[str, Answer] = {
-            name: _answer(model, part.X) for name, model in choice.models.items()
+            name: answer_of(model, part.X) for name, model in choice.models.items()
         }
         own = features.labelled or features.source
         assert own is not None
@@ -249,7 +249,8 @@ def _exact(case: Case, kind: str, y: Array, said: Array, groups: Array | None) -
     return replace(found, how=how)
 
 
-def _answer(model: Any, X: Array) -> Answer:
+def answer_of(model: Any, X: Array) -> Answer:
+    """What a model says of rows of features."""
     return model.predict(X), None if model.task == "regression" else model.predict_proba(X)
 
 
@@ -313,7 +314,7 @@ def _cross_validated(
             model = route.fit(domains.with_target(train), new_model)
         else:
             model = _fit(rows.take(train), new_model)
-        answers = {route.name: _answer(model, rows.X[test])}
+        answers = {route.name: answer_of(model, rows.X[test])}
         answers |= _baselines(case, part.take(train), part.take(test), seed, notes, decoded)
         for name, answer in answers.items():
             parts.setdefault(name, []).append(answer)
