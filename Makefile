@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.isthmus-ready
 CONSTRAINTS := $(wildcard constraints.txt)
-BENCHES := bench-choice bench-digits bench-estimate bench-few-labels bench-mismatch bench-published bench-rivals bench-scale bench-signs bench-validators
+BENCHES := bench-choice bench-deep bench-digits bench-estimate bench-few-labels bench-mismatch bench-published bench-rivals bench-scale bench-signs bench-validators
 
 .PHONY: setup demo test check bench $(BENCHES) choice-prior docs drill clean
 
@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/isthmus demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check src tests benchmarks examples

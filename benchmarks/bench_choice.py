@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.choice_prior import NAMES, ROOT, Record, learn, records
+from benchmarks.choice_prior import NAMES, ROOT, Record, records, without
 from isthmus.select.descriptors import OWN, TASK
 from isthmus.select.prior import ChoicePrior
 
@@ -42,7 +42,7 @@ def judged(found: Sequence[Record], *, reported: bool) -> list[Outcome]:
     """Every record by a table without its suite; `reported`: only suites that are reported."""
     out = []
     for suite in sorted({r.suite for r in found if r.reported or not reported}):
-        prior = ChoicePrior.from_dict(learn([r for r in found if r.suite != suite]))
+        prior = without(suite, found)
         out += [outcome(r, prior) for r in found if r.suite == suite]
     return out
 

@@ -78,13 +78,15 @@ def compared(task: ChoiceTask, *, only: Sequence[str] = ()) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--only", action="append", default=[], help='a rival, e.g. "skada KMM"')
     parser.add_argument("--records", type=Path, default=ROOT / "build" / "choice.safetensors")
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     ours = [o for o in judged(records(490, given.records), reported=True) if o.record.reported]
     by_name = {o.record.name: o for o in ours}
-    tasks = [t for t in real_tasks(DATA, most=1000) if t.name in by_name][:: given.every]
+    tasks = [t for t in real_tasks(DATA, most=1000) if t.name in by_name]
+    tasks = tasks[given.first :: given.every]
     with Pool(os.cpu_count()) as pool:
         theirs = list(pool.imap(partial(compared, only=given.only), tasks))
     mine = [by_name[t.name] for t in tasks]

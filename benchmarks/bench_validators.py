@@ -37,7 +37,7 @@ def fitted(task: ChoiceTask, candidate: Candidate, Xs: Any, ys: Any, Xt: Any) ->
     """One candidate between any two sets of rows, with all classes of the task."""
     names = np.array(sorted(set(task.ys)), dtype=object)
     bench = Bench(Domains(Labelled(Xs, names[ys]), None, Xt), new_model(task))
-    return candidate.build(bench, None).predict_proba
+    return candidate.model(bench).predict_proba
 
 
 def scores(task: ChoiceTask, *, again: bool) -> Found:

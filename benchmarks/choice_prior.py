@@ -73,7 +73,7 @@ def record(task: ChoiceTask, *, reported: bool) -> Record:
     proba = {}
     for candidate in CANDIDATES:
         try:
-            proba[candidate.name] = candidate.build(bench, None).predict_proba(task.Xt)
+            proba[candidate.name] = candidate.model(bench).predict_proba(task.Xt)
         except IsthmusError as error:
             print(f"  {task.name}: {candidate.name} failed: {error}", flush=True)
     rows, order = table(Surroundings(bench), proba, NAMES)
@@ -127,6 +127,11 @@ def learn(records: Sequence[Record]) -> dict[str, Any]:
             "high": round(float(np.quantile(missed, 0.95)), 4),
         },
     }
+
+
+def without(suite: str, found: Sequence[Record]) -> ChoicePrior:
+    """The table of all other suites: what a task of this one may be judged by."""
+    return ChoicePrior.from_dict(learn([r for r in found if r.suite != suite]))
 
 
 def _stacked(records: Sequence[Record]) -> tuple[np.ndarray, ...]:

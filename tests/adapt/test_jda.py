@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import eigh
 from sklearn.neighbors import KNeighborsClassifier
 
-from isthmus.adapt import pseudo_labels
+from isthmus.adapt import density
 from isthmus.adapt.jda import JDA
 from isthmus.adapt.tca import TCA
 
@@ -64,7 +64,7 @@ def test_says_when_the_labels_settled_and_when_a_class_is_empty(domains):
 
 
 def test_inverted_lists_give_the_same_within_half_a_point(monkeypatch):
-    monkeypatch.setattr(pseudo_labels, "CELLS", 0)  # 8 of 30 groups
+    monkeypatch.setattr(density, "LOOKED", 0)  # 8 of 30 groups
     rng = np.random.default_rng(1)
     middle = 2 * rng.normal(size=(5, 12))
     ys, yt = np.arange(900) % 5, np.arange(800) % 5

@@ -8,7 +8,8 @@ from scipy.optimize import minimize
 from sklearn.metrics.pairwise import rbf_kernel
 
 from isthmus.adapt.box_qp import project, solve
-from isthmus.adapt.kmm import KMM
+from isthmus.adapt.kernels import landmarks_of
+from isthmus.adapt.kmm import FEW, KMM
 
 
 def domains(n, d, seed=0):
@@ -79,11 +80,20 @@ def test_finds_the_known_ratio_and_so_does_nystroem():
     Xs, Xt = rng.normal(size=(600, 1)), 0.7 + 0.7 * rng.normal(size=(600, 1))
     x = Xs[:, 0]
     true = np.exp(-0.5 * ((x - 0.7) / 0.7) ** 2 + 0.5 * x**2) / 0.7
-    exact, part = (KMM(solver=s).adapt(Xs, None, Xt) for s in ("exact", "approximate"))
+    exact, part = (
+        KMM(**s).adapt(Xs, None, Xt) for s in ({}, {"solver": "approximate", "n_landmarks": 256})
+    )
     assert "Nystroem" in part.info["solver"]
     for got in (exact, part):
         assert np.corrcoef(got.weights, true)[0, 1] > 0.97
     np.testing.assert_allclose(exact.info["objective"], part.info["objective"], rtol=1e-3)
+
+
+def test_the_number_of_landmarks_follows_from_the_rows():
+    Xs, Xt = domains(60, 3)
+    assert KMM(solver="approximate").adapt(Xs, None, Xt).info["solver"] == "exact"
+    assert landmarks_of("approximate", 4001, 0, None, few=FEW) == 1265
+    assert landmarks_of("auto", 100_000, 5000, None, few=FEW) == 253
 
 
 def test_an_early_stop_is_said():

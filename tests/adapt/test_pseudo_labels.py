@@ -7,7 +7,7 @@ import pytest
 from array_api_compat import numpy as xp
 from sklearn.neighbors import KNeighborsClassifier
 
-from isthmus.adapt import pseudo_labels
+from isthmus.adapt import density
 from isthmus.adapt.pseudo_labels import missing, nearest, settled
 
 
@@ -25,7 +25,7 @@ def test_exact_labels_equal_scikit_learn():
 
 
 def test_inverted_lists_find_nearly_all(monkeypatch):
-    monkeypatch.setattr(pseudo_labels, "CELLS", 0)  # 8 of 30 groups
+    monkeypatch.setattr(density, "LOOKED", 0)  # 8 of 30 groups
     Zs, codes, Zt = rows()
     a = nearest(xp, Zs, codes, Zt, solver="exact", max_exact=1)
     b = nearest(xp, Zs, codes, Zt, solver="auto", max_exact=1000)
@@ -37,7 +37,7 @@ def test_inverted_lists_find_nearly_all(monkeypatch):
 
 def test_torch_gives_the_same_labels(monkeypatch):
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(pseudo_labels, "CELLS", 0)
+    monkeypatch.setattr(density, "LOOKED", 0)
     Zs, codes, Zt = rows()
     given = [torch.from_numpy(Z) for Z in (Zs, Zt)]
     for solver in ("exact", "approximate"):
@@ -62,3 +62,10 @@ def test_labels_are_settled_when_none_changes_or_few_of_many():
     assert not settled(a, b, rows=4000, solver="auto", max_exact=5000)
     assert settled(a, b, rows=4000, solver="auto", max_exact=3000)
     assert not settled(a, 1 - a, rows=4000, solver="approximate", max_exact=3000)
+
+
+def test_groups_looked_into_follow_from_the_work():
+    assert density.probes(100_000, 100_000, 316, 40, least=8) == 8
+    assert density.probes(15_000, 15_000, 122, 40, least=8) == 122
+    assert density.probes(2000, 2000, 44, 256, least=4) == 44
+    assert density.probes(20_000, 20_000, 141, 256, least=4) == 13

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
 from isthmus.errors import BundleError, DataError, UsageError
 from isthmus.fit import LogisticHead
+from isthmus.fit.logistic import fit_each
 from isthmus.fit.path import DEFAULT_GRID_POINT
 
 
@@ -238,3 +239,23 @@ def test_refusals():
         LogisticHead().fit(X, y, sample_weight=-np.ones(30))
     with pytest.raises(DataError, match="groups"):
         LogisticHead().fit(X, y, groups=[1, 2])
+
+
+@pytest.mark.parametrize(("n", "d", "K"), [(300, 20, 4), (300, 20, 2), (50, 120, 3)])
+def test_heads_fitted_together_are_those_fitted_alone(n, d, K):
+    X, y = blobs(n, d, K)
+    names = np.array([f"c{k}" for k in range(K)])[y]
+    rng = np.random.default_rng(1)
+    weights = rng.uniform(0.5, 3, (6, n))
+    weights[rng.random((6, n)) < 0.2] = 0
+    if K > 2:
+        weights[4, y == 1] = 0  # one that never sees a class
+    heads = fit_each(X, names, weights, C=0.5)
+    for head, own in zip(heads, weights, strict=True):
+        alone = LogisticHead(C=0.5).fit(X, names, sample_weight=own)
+        np.testing.assert_array_equal(head.classes_, alone.classes_)
+        gap = np.linalg.norm(head.coef_ - alone.coef_) / np.linalg.norm(alone.coef_)
+        assert head.converged_ and gap < 1e-3
+        np.testing.assert_allclose(head.predict_proba(X), alone.predict_proba(X), atol=2e-3)
+    with pytest.raises(DataError, match="one class"):
+        fit_each(X, names, weights * (y == 0), C=0.5)

@@ -51,7 +51,7 @@ PIECES = {
     "mismatch.py": r"not looked for|no finding|share of marked",
     "case.py": r"test set$|.*\(7seed|.*source (lacks|classes)$",
     "extract.py": r".*allowed$|.*exceeded for$|7 7 of 7 source",
-    "standings.py": r" of some class$|.*labelled $|7target rows",
+    "standings.py": r" of a class$|.*labelled $|7target rows",
     "proof.py": r"final score of all|, resampled|7 times|.*rows7[;]|Sealed .*7\.$"
     r"|7: 7 7 on 7 7 rows|on source rows rows|source rows, cross|7, 7 rows only"
     r"| points$|; as many of each",

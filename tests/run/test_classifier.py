@@ -57,6 +57,21 @@ def test_a_few_target_labels_join(sides):
     assert (model.predict(Xt) == yt).mean() > 0.7
 
 
+def test_the_blend_is_proved_where_no_label_is_sealed():
+    rng = np.random.default_rng(0)
+    ys, yt = np.arange(160) % 4, np.append(np.arange(90) % 3, [3] * 10)
+    Xs, Xt = (rng.normal(size=(len(y), 6)) + 2 * np.eye(6)[y] for y in (ys, yt))
+    labeled = (np.arange(100) < 30) | (np.arange(100) == 90)  # one row of the rare class
+    X, y, domain, labeled = stack_domains(Xs, ys, Xt + 0.5, np.where(labeled, yt, np.nan))
+    model = TransferClassifier().fit(X, y, sample_domain=domain, target_labeled=labeled)
+    assert model.route_ == "blend"
+    proof = model.result_.results["proof"]
+    assert proof["kind"] == "cv-target" and set(proof["headline"]) >= {"blend", "no transfer"}
+    # its answers come from the folds, not from the model that saw these rows
+    (line,) = [r for r in model.result_.results["routes"] if r["route"] == "blend"]
+    assert proof["headline"]["blend"]["value"] == pytest.approx(line["score"]["value"], abs=0.1)
+
+
 def test_frames_and_texts():
     table = pd.read_csv(DATA / "reviews" / "sentences.csv")
     name = table["domain"].unique()

@@ -74,9 +74,14 @@ def test_without_any_target_label_the_figure_is_said_to_be_of_the_source():
     assert "says nothing about the gap" in result.results["proof"]["protocol"]
 
 
-def test_one_label_a_class_is_pooled_by_rule():
+def test_with_one_label_a_class_the_blend_serves_by_rule():
     result = transfer(blobs(120), blobs(60, seed=1), shots=1)
-    assert result.verdict.decision == "pooled" and "by rule" in result.verdict.sentence
+    assert result.verdict.decision == "blend" and "by rule" in result.verdict.sentence
+    candidates = result.results["choice"]["candidates"]
+    weights = {line["candidate"]: line["weight"] for line in candidates}  # no label weighs
+    assert weights["information-tight"] == pytest.approx(5 * weights["coral"], abs=1e-3)
+    assert all(not line["evidence"] for line in candidates)
+    assert "(weights set beforehand: too few labels to hold out)" in str(result)
 
 
 def test_permuting_sealed_labels_changes_neither_choice_nor_model_nor_predictions():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.adapt.coral import CORAL
+from isthmus.fit.adapted import fit_adapter
 from isthmus.fit.features import FeatureProcessor
 from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.model import FeatureModel
@@ -40,20 +41,52 @@ def test_a_map_is_fitted_once_for_all_folds(domains):
             return super().adapt(*args, **kwargs)
 
     bench = Bench(domains, new_model)
-    for rows in (np.arange(9), np.arange(3, 12)):
-        bench.adapted("counted", Counted(), domains.target.take(rows))
+    first, _ = bench.adapted_each(Counted(), [np.arange(9), np.arange(3, 12)])
     assert len(calls) == 1
+    # the same as a model of its own on these rows
+    target = domains.target
+    known = (target.X[:9], target.y[:9])
+    space = bench.space
+    found = CORAL().adapt(space.Xs, None, space.Xt)
+    ratio = space.Xs.var(axis=0).sum() / found.Xs.var(axis=0).sum()
+    alone = fit_adapter(
+        bench.blank(bench.C * ratio),
+        space,
+        found,
+        domains.source.y,
+        known=known,
+        target_weight=bench.row_weight,
+    )
+    alone = bench.calibrated(alone)
+    want = alone.predict_proba(domains.Xt)
+    np.testing.assert_allclose(first.predict_proba(domains.Xt), want, atol=2e-3)
+    saved = FeatureModel.from_state(*first.to_state())
+    np.testing.assert_array_equal(saved.predict_proba(domains.Xt), first.predict_proba(domains.Xt))
 
 
 def test_labelled_rows_are_pooled_in(domains):
     bench = Bench(domains, new_model)
     assert bench.row_weight == pytest.approx(90 / 12)
     lied = replace(domains.target, y=NAMES[(np.arange(12) + 1) % 3])
-    plain = bench.adapted("coral", CORAL())
-    told = bench.adapted("coral", CORAL(), domains.target)
-    wrong = bench.adapted("coral", CORAL(), lied)
+    every = [np.arange(12)]
+    plain, (told,) = bench.adapted(CORAL()), bench.adapted_each(CORAL(), every)
+    (wrong,) = Bench(replace(domains, target=lied), new_model).adapted_each(CORAL(), every)
     right = [(m.predict(domains.target.X) == domains.target.y).mean() for m in (plain, told, wrong)]
     assert right[1] >= right[0] > right[2]
+
+
+def test_a_class_of_the_target_alone_is_known_where_its_row_is(domains):
+    lone = replace(domains.target, y=np.array(["dog", *domains.target.y[1:]], dtype=object))
+    four = (*NAMES, "dog")
+
+    def with_dog():
+        return new_model().set_params(classes=four)
+
+    bench = Bench(replace(domains, target=lone), with_dog)
+    inside, outside = bench.adapted_each(None, [np.arange(12), np.arange(1, 12)])
+    assert inside.unseen_ == () and outside.unseen_ == ("dog",)
+    assert (outside.predict_proba(domains.Xt)[:, 3] == 0).all()
+    assert (inside.predict_proba(domains.Xt)[:, 3] > 0).all()
 
 
 def test_drawn_rows_keep_their_groups_and_their_labels(domains):

@@ -108,6 +108,8 @@ def test_row_scores_by_task():
         (list("ab"), None, False),
         (list("aabb"), ["g"] * 4, False),
         (list("aaaa"), None, False),
+        (list("aaabbbc"), None, True),  # one rare class is no reason to know nothing
+        (list("aabbcdef"), None, False),
     ],
 )
 def test_when_cross_validation_says_anything(y, groups, possible):

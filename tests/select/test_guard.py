@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from isthmus.select.guard import Standing, admit, decide
@@ -64,11 +66,41 @@ def test_without_target_labels_source_only_serves_and_says_that_nothing_is_known
     assert "nothing scored it" in verdict.sentence
 
 
+def test_the_blend_gives_way_to_evidence_and_not_to_chance():
+    blend = scored("blend", 0.78, (-0.02, -0.08, 0.04))
+    good, bad = (
+        scored("pooled", 0.79, (-0.01, -0.06, 0.04)),
+        scored("pooled", 0.6, (-0.2, -0.3, -0.1)),
+    )
+    assert decide([TARGET, blend, good]).decision == "blend"
+    assert decide([TARGET, scored("blend", 0.7, (-0.1, -0.15, -0.05)), good]).decision != "blend"
+    verdict = decide([TARGET, blend, bad])  # a source that lies, and nothing gained
+    assert verdict.decision == "target-only" and "declined: pooled" in verdict.sentence
+    assert decide([TARGET, scored("blend", 0.85, (0.05, -0.01, 0.1)), bad]).decision == "blend"
+
+
+def test_a_plain_route_that_beats_the_blend_serves():
+    blend = scored("blend", 0.7, (0.2, 0.1, 0.3))
+    alone, low = scored("target-only", 0.5), (0.4, 0.3, 0.5)
+    clear = replace(scored("source-only", 0.9, low), over_blend=Interval(0.2, 0.1, 0.3))
+    verdict = decide([alone, blend, clear])
+    assert verdict.decision == "source-only"
+    assert "beats the blend by +20.0 points of accuracy [+10.0, +30.0]" in verdict.sentence
+    unclear = replace(clear, over_blend=Interval(0.2, -0.01, 0.3))
+    assert decide([alone, blend, unclear]).decision == "blend"
+    # not where target-only beats that route in turn
+    worse = replace(clear, over_reference=Interval(-0.1, -0.2, -0.05))
+    assert decide([TARGET, blend, worse]).decision != "source-only"
+
+
 def test_one_label_a_class_pools_by_rule():
     names = ("pooled", "source-only", "target-only")
     verdict = decide([Standing(n, "unscored", "too few labelled target rows") for n in names])
     assert verdict.decision == "pooled"
     assert "by rule" in verdict.sentence
+    names += ("blend",)
+    verdict = decide([Standing(n, "unscored", "too few labelled target rows") for n in names])
+    assert verdict.decision == "blend" and "by rule, not by evidence" in verdict.sentence
 
 
 def test_a_route_that_time_did_not_reach_may_still_serve():

@@ -49,7 +49,7 @@ def pair(shots=8, *, turned=0, seed=0, noise=1.0):
 
 
 def test_weights_are_a_tempered_likelihood():
-    got = tempered(np.array([-10.0, -12.0, -40.0]))
+    got = tempered(np.array([-10.0, -12.0, -40.0]), np.array([1.0, 1.0, 5.0]))
     assert got.sum() == pytest.approx(1)
     assert np.log(got[0] / got[1]) == pytest.approx(2 * TRUST)
 
@@ -62,7 +62,8 @@ def test_it_helps_where_labels_are_few():
     right = (found.model.predict(domains.Xt)[rest] == yt[rest]).mean()
     assert right > (alone.predict(domains.Xt)[rest] == yt[rest]).mean()
     assert found.evidence.status == "scored" and len(found.evidence.fold_scores) == 6
-    assert [line.name for line in found.lines] == [c.name for c in candidates(labelled=True)]
+    names = [c.name for c in candidates(labelled=True)]
+    assert [line.name for line in found.lines] == [*names, "label-free"]
     assert sum(line.weight for line in found.lines) == pytest.approx(1)
 
 
@@ -107,3 +108,45 @@ def test_what_a_route_was_in_every_fold_is_not_fitted_again():
     assert lent.as_dict() == plain.as_dict()
     other = stack(domains, new_model, parts, fitted={"target-only": fitted[::-1]})
     assert other.as_dict() != plain.as_dict()  # so they are listened to
+
+
+def test_the_choice_without_labels_is_a_candidate_that_no_label_moves():
+    domains = pair(shots=3, noise=1.6)[0]
+    free = stacked.label_free(domains, new_model, seed=0)
+    wrong = replace(domains.target, y=NAMES[(np.arange(len(domains.target)) + 1) % 3])
+    other = stacked.label_free(replace(domains, target=wrong), new_model, seed=0)
+    np.testing.assert_array_equal(free.predict_proba(domains.Xt), other.predict_proba(domains.Xt))
+    # its members stand in the blend, each with its part of the weight
+    flat, weights = stacked.expanded(
+        {"a": free, "pooled": free.members[0]}, {"a": 0.6, "pooled": 0.4}, {"a": 1.0, "pooled": 1.0}
+    )
+    assert set(flat) == {"pooled", *(f"a: {name}" for name in free.names)}
+    assert sum(weights.values()) == pytest.approx(1)
+    mixed = sum(w * flat[name].predict_proba(domains.Xt) for name, w in weights.items())
+    wanted = 0.6 * free.predict_proba(domains.Xt) + 0.4 * free.members[0].predict_proba(domains.Xt)
+    np.testing.assert_allclose(mixed, wanted)
+
+
+def test_without_folds_the_shares_stand():
+    domains, _, _ = pair(shots=1)
+    found = stack(domains, new_model, [])
+    assert found.evidence.status == "unscored" and found.held == ()
+    weight = {line.name: line.weight for line in found.lines}
+    assert weight["pooled"] == pytest.approx(5 * weight["coral"])
+    assert weight["label-free"] == pytest.approx(weight["pooled"])
+
+
+def test_what_serves_is_what_was_weighed():
+    domains, parts, _ = pair(shots=8, noise=1.6)
+    found = stack(domains, new_model, parts)
+    line = {line.name: line for line in found.lines}
+    assert any(x.evidence["temperature"] != 1 for x in found.lines if x.weight)
+    bench = stacked.Bench(domains, new_model)
+    (one,) = next(c for c in CANDIDATES if c.name == "pooled").build(
+        bench, [np.arange(len(domains.target))]
+    )
+    hot = line["pooled"].evidence["temperature"]
+    served = found.model.members[found.model.names.index("pooled")]
+    want = one.predict_proba(domains.Xt) ** (1 / hot)
+    want /= want.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(served.predict_proba(domains.Xt), want, atol=5e-4)

@@ -94,7 +94,7 @@ def blend(folder: Path, source, target, backbone, names) -> Path:
     bench = Bench(domains, new_model)
     chosen = [c for c in CANDIDATES if c.name in names]
     assert len(chosen) == len(names)
-    members = [c.build(bench, None) for c in chosen]
+    members = [c.model(bench) for c in chosen]
     model = BlendModel(members, np.arange(1.0, 1 + len(chosen)), [c.name for c in chosen])
     save_model(
         folder,
@@ -235,7 +235,7 @@ def test_the_blend_of_all_candidates(tmp_path):
     )
     bench = Bench(Domains(source=Labelled(X, y), target=None, Xt=Xt), new_model)
     chosen = {c.name: c for c in CANDIDATES}
-    members = [chosen[name].build(bench, None) for name in ALL]
+    members = [chosen[name].model(bench) for name in ALL]
     weights = np.arange(len(members), dtype=float)  # the first one has none
     model = BlendModel(members, weights, ALL)
     folder = saved(tmp_path / "m", model)

@@ -302,7 +302,7 @@ def opened_often(d):
     import isthmus
     from isthmus.run.postcheck import postcheck
 
-    world = d.coil()
+    world = d.coil(classes=3)
     result = isthmus.transfer(**world, head="nearest-mean")
     result.results["proof"]["openings"] = 12  # what twelve settings on one test set leave
     return postcheck(result)

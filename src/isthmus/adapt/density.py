@@ -15,7 +15,8 @@ from isthmus.errors import UsageError
 from isthmus.types import Adaptation, Array, Trouble
 
 KEYS = 16  # columns that put rows in order; more would only break ties between near-duplicates
-SAMPLE = 1000  # rows behind a median distance
+LOOKED = 10_000_000_000  # products that a search for neighbours in groups may take: some seconds
+SAMPLE = 300  # rows behind a median distance: 45,000 pairs, their median known to a percent or two
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,15 @@ def folds_of(n: int, k: int, seed: int) -> Array:
     return out
 
 
+def probes(queries: int, points: int, groups: int, width: int, *, least: int) -> int:
+    """Into how many of the groups of points each query may look: `LOOKED` products in all.
+
+    At least `least`, and all of them where that is allowed: the search is then brute force.
+    """
+    each = queries * max(points // groups, 1) * max(width, 40)
+    return min(max(least, LOOKED // each), groups)
+
+
 def squared_distances(xp: Any, A: Any, B: Any) -> Any:
     """(n, m) squared Euclidean distances, never below zero.
 
@@ -117,8 +127,7 @@ def squared_distances(xp: Any, A: Any, B: Any) -> Any:
     out = (A * -2.0) @ B.T
     out += xp.sum(A * A, axis=1)[:, None]
     out += xp.sum(B * B, axis=1)[None, :]
-    out[out < 0] = 0.0
-    return out
+    return xp.maximum(out, xp.zeros_like(out[:1, :1]))
 
 
 def gaussian(xp: Any, squared: Any, width: float) -> Any:
@@ -126,10 +135,26 @@ def gaussian(xp: Any, squared: Any, width: float) -> Any:
     return xp.exp(squared * (-0.5 / width**2))
 
 
+def rbf(xp: Any, A: Any, B: Any, gamma: float) -> Any:
+    """(n, m) kernel ``exp(-gamma |a - b|^2)``, its exponent by one product of matrices.
+
+    ``-|a - b|^2 / 2 = a.b - a.a/2 - b.b/2``: the squares enter as two columns more on either side.
+    """
+    centre = xp.mean(B, axis=0)
+    scale = (2.0 * gamma) ** 0.5
+    A, B = (A - centre) * scale, (B - centre) * scale
+    a, b = (-0.5 * xp.sum(X * X, axis=1)[:, None] for X in (A, B))
+    left = xp.concat([A, a, xp.ones_like(a)], axis=1)
+    exponent = left @ xp.concat([B, xp.ones_like(b), b], axis=1).T
+    # in place: at this size fresh memory costs as much as the product
+    xp.minimum(exponent, xp.zeros_like(exponent[:1, :1]), out=exponent)
+    return xp.exp(exponent, out=exponent)
+
+
 def median_distance(data: Canonical, seed: int) -> float:
     """Median distance between different rows of both domains pooled; 1.0 if all are equal.
 
-    From at most 1,000 rows, each domain with its share.
+    From at most `SAMPLE` rows, each domain with its share.
     """
     xp, n_s, n_t = data.xp, data.Xs.shape[0], data.Xt.shape[0]
     keep = min(1.0, SAMPLE / (n_s + n_t))
@@ -139,11 +164,14 @@ def median_distance(data: Canonical, seed: int) -> float:
             for X in (data.Xs, data.Xt)
         ]
     )
-    squared = host(squared_distances(xp, rows, rows))
     # both halves and the diagonal: a pair that counts twice does not move a median, and rounding
     # leaves equal rows a little apart; a width of that size would be an identity kernel
-    apart = squared[squared > 1e-12 * max(float(squared.max()), 1e-300)]
-    return float(np.sqrt(np.median(apart))) if apart.size else 1.0
+    squared = host(squared_distances(xp, rows, rows)).ravel()
+    equal = int(np.count_nonzero(squared <= 1e-12 * max(float(squared.max()), 1e-300)))
+    if equal == squared.size:
+        return 1.0
+    middle = equal + (squared.size - equal) // 2
+    return float(np.sqrt(np.partition(squared, middle)[middle]))
 
 
 def approximate(solver: str, rows: int, max_exact: int) -> bool:

@@ -63,7 +63,7 @@ def alternate(
     n, m = len(Xs), len(Xt)
     size = mini_batch(
         n, m, batch, solver=solver, max_exact=max_exact, base=BATCH, of=max_rows,
-        rows=max(n, m), power=1,
+        rows=max(n, m), power=1.3,
     )  # fmt: skip
     exact = size is None
     rng = np.random.default_rng(random_state)

@@ -8,12 +8,22 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from isthmus.adapt.density import SAMPLE, approximate, draw, host, sorting, squared_distances, take
+from isthmus.adapt.density import (
+    SAMPLE,
+    approximate,
+    draw,
+    host,
+    rbf,
+    sorting,
+    squared_distances,
+    take,
+)
 from isthmus.errors import UsageError
 
 BLOCK = 4096
 LLOYD = 20_000  # rows that landmarks are settled on
-LANDMARKS = 2000  # at most, where the user leaves their number open
+WHOLE = 4000  # rows up to which all of them are landmarks, where the user leaves it open
+LANDMARKS = 2000  # for more rows
 FEW = 50_000  # rows up to which there are so many
 WIDE = 128_000_000  # numbers that are kept in double precision without a thought for memory
 
@@ -24,15 +34,10 @@ def unit_rows(xp: Any, rows: Any) -> Any:
     return rows / xp.where(length > 0, length, xp.ones_like(length))
 
 
-def rbf(xp: Any, X: Any, Y: Any, gamma: float) -> Any:
-    """(n, m) kernel ``exp(-gamma |x - y|^2)``."""
-    return xp.exp(squared_distances(xp, X, Y) * -gamma)
-
-
 def median_gamma(xp: Any, X: Any, *, random_state: int = 0) -> float:
     """Median heuristic: 1 / (median of the squared distances between distinct rows).
 
-    At most 1,000 rows are compared, drawn by value so that their order cannot matter. All rows
+    At most `SAMPLE` rows are compared, drawn by value so that their order cannot matter. All rows
     equal: 1.
     """
     some = X
@@ -152,9 +157,12 @@ def settle(xp: Any, rows: Any, middles: Any, *, rounds: int = 2) -> Any:
 def landmark_count(n: int, given: int | None, *, most: int = LANDMARKS, few: int = FEW) -> int:
     """How many of n rows are landmarks where the user leaves it open (`given` is None).
 
-    All of them up to `most`, where the features are those of the exact kernel; as many up to
-    `few` rows; then fewer, so that the work, n times the square of their number, stays the same.
+    All of them up to `WHOLE`, where the features are those of the exact kernel; then `most` up to
+    `few` rows, and fewer beyond, so that the work, n times the square of their number, stays the
+    same.
     """
+    if given is None and n <= WHOLE:
+        return n
     if given is None:
         given = round(most * min(1.0, (few / n) ** 0.5))
     return min(given, n)

@@ -10,16 +10,18 @@ from isthmus.adapt.base import Adapter, check_domains
 from isthmus.adapt.box_qp import solve
 from isthmus.adapt.density import (
     Canonical,
-    approximate,
     canonical,
     draw,
-    gaussian,
     median_distance,
-    squared_distances,
+    rbf,
     take,
 )
+from isthmus.adapt.kernels import landmarks_of
 from isthmus.errors import UsageError
 from isthmus.types import Adaptation, Trouble
+
+BLOCK = 500  # target rows at a time
+FEW = 1600  # scale of the number of landmarks: every step multiplies by all of them
 
 
 class KMM(Adapter):
@@ -40,17 +42,19 @@ class KMM(Adapter):
         Slack of the sum. Default: the paper's ``(sqrt(n_s) - 1) / sqrt(n_s)``.
     clip : float, default=20.0
         Largest weight in units of the mean weight, applied afterwards.
-    tol : float, default=1e-2
+    tol : float, default=0.1
         Duality gap at which to stop, relative to the objective. The gap is a bound: the objective
-        itself is usually twenty times nearer to the optimum. The means that are matched are known
-        to some ``1 / sqrt(n_t)`` only: smaller values fit their noise, with weights on fewer rows
-        (docs/log.md).
+        itself is usually ten times nearer to the optimum. The means that are matched are known to
+        some ``1 / sqrt(n_t)`` only: smaller values fit their noise, with weights on fewer rows and
+        a lower accuracy (docs/log.md).
     max_iter : int, default=2000
         Gradient steps.
     solver : {"auto", "exact", "approximate"}, default="auto"
         "exact" holds the n_s x n_s kernel; "approximate" is Nystroem: both means are matched in
         the span of `n_landmarks` rows of the two domains; "auto" = by size.
-    n_landmarks : int, default=256
+    n_landmarks : int, optional
+        Default: as many as source rows up to 4,000 (the exact kernel then), 1,100 for 5,000, 250
+        for 100,000.
     max_exact : int, default=5000
         Source rows up to which "auto" is exact.
     random_state : int, default=0
@@ -70,10 +74,10 @@ class KMM(Adapter):
         bound: float = 1000.0,
         eps: float | None = None,
         clip: float = 20.0,
-        tol: float = 1e-2,
+        tol: float = 0.1,
         max_iter: int = 2000,
         solver: str = "auto",
-        n_landmarks: int = 256,
+        n_landmarks: int | None = None,
         max_exact: int = 5000,
         random_state: int = 0,
     ) -> None:
@@ -89,12 +93,14 @@ class KMM(Adapter):
             raise UsageError(
                 f"bound={self.bound}, eps={eps:.3g}", where="KMM", why="no weight fits both"
             )
-        if self.gamma is None:
-            width = median_distance(data, self.random_state)
+        gamma = self.gamma
+        if gamma is None:
+            gamma = 0.5 / median_distance(data, self.random_state) ** 2
+        count = landmarks_of(self.solver, n, self.max_exact, self.n_landmarks, few=FEW)
+        if count is None:
+            times, kappa, rank = full(data, gamma)
         else:
-            width = (0.5 / self.gamma) ** 0.5
-        part = approximate(self.solver, n, self.max_exact)
-        times, kappa, rank = (nystroem if part else full)(data, width, self)
+            times, kappa, rank = nystroem(data, gamma, count, self.random_state)
         w, objective, gap, steps = solve(
             xp,
             times,
@@ -106,7 +112,7 @@ class KMM(Adapter):
             max_iter=self.max_iter,
         )
         troubles: tuple[Trouble, ...] = ()
-        if gap > 10 * self.tol * max(abs(objective), 1e-12):
+        if gap > self.tol * max(abs(objective), 1e-12):
             troubles = (
                 Trouble(
                     "not-converged",
@@ -118,15 +124,15 @@ class KMM(Adapter):
             w,
             troubles,
             clip=self.clip,
-            solver=f"approximate: Nystroem, rank {rank}" if part else "exact",
-            gamma=0.5 / width**2,
+            solver="exact" if count is None else f"approximate: Nystroem, rank {rank}",
+            gamma=gamma,
             objective=objective,
             gap=gap,
             iterations=steps,
         )
 
 
-def full(data: Canonical, width: float, how: KMM) -> tuple[Any, Any, int]:
+def full(data: Canonical, gamma: float) -> tuple[Any, Any, int]:
     """The product with the whole kernel; target rows in blocks, so n_t costs no memory.
 
     From 500 rows the kernel is held in float32: it is rounded far below the gap that the solver
@@ -134,16 +140,15 @@ def full(data: Canonical, width: float, how: KMM) -> tuple[Any, Any, int]:
     """
     xp, m = data.xp, data.Xt.shape[0]
     n = data.Xs.shape[0]
-    centre = xp.mean(data.Xt, axis=0)
     dtype = xp.float32 if n >= 500 else xp.float64
+    centre = xp.mean(data.Xt, axis=0)
     Xs = xp.astype(data.Xs - centre, dtype, copy=False)
     Xt = xp.astype(data.Xt - centre, dtype, copy=False)
-    K = gaussian(xp, squared_distances(xp, Xs, Xs), width)
+    K = rbf(xp, Xs, Xs, gamma)
     kappa = xp.zeros_like(data.Xs[:, 0])
-    for start in range(0, m, how.max_exact):
-        block = Xt[start : start + how.max_exact, :]
-        near = gaussian(xp, squared_distances(xp, Xs, block), width)
-        kappa = kappa + xp.sum(near, axis=1, dtype=xp.float64)
+    for start in range(0, m, BLOCK):
+        near = rbf(xp, Xs, Xt[start : start + BLOCK, :], gamma)
+        kappa += near @ xp.ones_like(near[0, :])
 
     def times(w: Any) -> Any:
         return xp.astype(K @ xp.astype(w, dtype, copy=False), xp.float64, copy=False)
@@ -151,17 +156,17 @@ def full(data: Canonical, width: float, how: KMM) -> tuple[Any, Any, int]:
     return times, kappa * (n / m), n
 
 
-def nystroem(data: Canonical, width: float, how: KMM) -> tuple[Any, Any, int]:
+def nystroem(data: Canonical, gamma: float, count: int, seed: int) -> tuple[Any, Any, int]:
     """Features Z with ``Z Z' ~ K`` from landmarks of both domains, then products through Z."""
     xp, Xs, Xt = data.xp, data.Xs, data.Xt
     n = Xs.shape[0]
-    half = max(how.n_landmarks // 2, 1)
-    picked = [take(xp, X, np.sort(draw(len(X), half, how.random_state))) for X in (Xs, Xt)]
+    half = max(count // 2, 1)
+    picked = [take(xp, X, np.sort(draw(len(X), half, seed))) for X in (Xs, Xt)]
     marks = xp.concat(picked)
-    values, vectors = xp.linalg.eigh(gaussian(xp, squared_distances(xp, marks, marks), width))
+    values, vectors = xp.linalg.eigh(rbf(xp, marks, marks, gamma))
     kept = values > 1e-10 * float(xp.max(values))
     safe = xp.where(kept, values, xp.ones_like(values))
     scale = vectors * xp.where(kept, safe**-0.5, xp.zeros_like(values))[None, :]
-    Z = gaussian(xp, squared_distances(xp, Xs, marks), width) @ scale
-    mean = xp.mean(gaussian(xp, squared_distances(xp, Xt, marks), width), axis=0) @ scale
+    Z = rbf(xp, Xs, marks, gamma) @ scale
+    mean = xp.mean(rbf(xp, Xt, marks, gamma), axis=0) @ scale
     return (lambda w: Z @ (Z.T @ w)), (Z @ mean) * n, int(xp.sum(xp.astype(kept, xp.int64)))

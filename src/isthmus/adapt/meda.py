@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from isthmus.adapt import pseudo_labels
 from isthmus.adapt.base import check_domains
 from isthmus.adapt.cosine_graph import laplacian
+from isthmus.adapt.density import rbf
 from isthmus.adapt.discriminability import balance
 from isthmus.adapt.few_labels import new_rows
 from isthmus.adapt.gfk import GFK
@@ -25,7 +26,6 @@ from isthmus.adapt.kernels import (
     Projection,
     landmarks_of,
     nystroem,
-    rbf,
     unit_rows,
 )
 from isthmus.adapt.maps import Affine

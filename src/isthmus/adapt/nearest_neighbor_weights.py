@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 
 from isthmus.adapt.base import Adapter, check_domains
-from isthmus.adapt.density import approximate, canonical, draw, host, squared_distances, take
+from isthmus.adapt.density import (
+    approximate,
+    canonical,
+    draw,
+    host,
+    probes,
+    squared_distances,
+    take,
+)
 from isthmus.types import Adaptation, Array
 
 BLOCK = 2000  # rows of a distance block
@@ -29,7 +37,8 @@ class NearestNeighborWeights(Adapter):
         "exact" is brute force in blocks; "approximate" searches inverted lists: source rows are
         grouped around sqrt(n_s) of their own, each target row looks into the `n_probe` nearest
         groups; "auto" = by size.
-    n_probe : int, default=4
+    n_probe : int, optional
+        Default: 4, and more where rows are few, all of them up to some 10,000 + 10,000 rows of 256.
     max_exact : int, default=5000
         Rows of a domain up to which "auto" is exact.
     random_state : int, default=0
@@ -49,7 +58,7 @@ class NearestNeighborWeights(Adapter):
         *,
         clip: float = 20.0,
         solver: str = "auto",
-        n_probe: int = 4,
+        n_probe: int | None = None,
         max_exact: int = 5000,
         random_state: int = 0,
     ) -> None:
@@ -60,9 +69,14 @@ class NearestNeighborWeights(Adapter):
         data = canonical(check_domains(Xs, ys, Xt, who="NearestNeighborWeights"))
         xp, n = data.xp, data.Xs.shape[0]
         part = approximate(self.solver, max(n, data.Xt.shape[0]), self.max_exact)
+        count, m = int(n**0.5), int(data.Xt.shape[0])
+        look = self.n_probe
+        if look is None:
+            look = probes(m, n, count, int(data.Xs.shape[1]), least=4)
+            part = part and look < count
         if part:
-            groups = take(xp, data.Xs, np.sort(draw(n, int(n**0.5), self.random_state)))
-            nearest = inverted_lists(xp, data.Xs, data.Xt, groups, self.n_probe)
+            groups = take(xp, data.Xs, np.sort(draw(n, count, self.random_state)))
+            nearest = inverted_lists(xp, data.Xs, data.Xt, groups, look)
         else:
             nearest, _ = closest(xp, data.Xt, data.Xs)
         counts = np.bincount(nearest, minlength=n) + float(self.smoothing)

@@ -64,6 +64,11 @@ def smallest(gap: Array, k: int) -> tuple[Array, Array]:
     return np.take_along_axis(part, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
+def list_count(n: int) -> int:
+    """How many lists hold n points."""
+    return max(1, min(int(2 * n**0.5), n))
+
+
 def nearest_in_lists(
     queries: Array, points: Array, k: int, *, n_probe: int, seed: int, same: bool = False
 ) -> Neighbors:
@@ -73,7 +78,7 @@ def nearest_in_lists(
     """
     queries, points = (np.asarray(X, dtype=np.float32) for X in (queries, points))
     n, k = len(queries), min(k, len(points) - same)
-    count = max(1, min(int(2 * len(points) ** 0.5), len(points)))
+    count = list_count(len(points))
     centres = points[sorting(points)[draw(len(points), count, seed)]]
     mine = nearest(points, centres, 1).index[:, 0]
     # one step of k-means: centres in the middle of their groups make shorter lists to search

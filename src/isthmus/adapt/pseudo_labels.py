@@ -7,11 +7,10 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from isthmus.adapt.density import approximate, draw, host, sorting, take
+from isthmus.adapt.density import approximate, draw, host, probes, sorting, take
 from isthmus.adapt.kernels import settle
 from isthmus.types import Trouble
 
-CELLS = 250_000_000  # distances that a search in groups may look at: some seconds
 BLOCK = 4_000_000  # distances held at once
 FEW = 1e-3  # share of labels that may still change when the search is approximate
 
@@ -33,23 +32,22 @@ def nearest(
     codes : ndarray of shape (n_s,)
     solver : {'auto', 'exact', 'approximate'}
         Brute force, or a search in the nearest of sqrt(n_s) groups of source rows, as many as
-        `CELLS` allows (8 of 316 groups at 100,000 + 100,000 rows; up to 15,000 + 15,000 rows of
-        40 columns all of them: brute force). ``auto``: brute force up to `max_exact` rows of both
-        domains.
+        `density.probes` allows (8 of 316 groups at 100,000 + 100,000 rows; up to 15,000 + 15,000
+        rows of 40 columns all of them: brute force). ``auto``: brute force up to `max_exact` rows
+        of both domains.
     """
     ns, nt = int(Zs.shape[0]), int(Zt.shape[0])
     count = int(ns**0.5)
-    wide = max(int(Zs.shape[1]) / 40, 1.0)
-    probes = max(8, int(CELLS / (nt * count * wide)))
+    look = probes(nt, ns, count, int(Zs.shape[1]), least=8)
     # far from the origin |a|^2 - 2 a.b would cancel
     centre = xp.mean(Zs, axis=0)
     Zs, Zt = Zs - centre, Zt - centre
-    if not approximate(solver, ns + nt, max_exact) or probes >= count:
+    if not approximate(solver, ns + nt, max_exact) or look >= count:
         return codes[_closest(xp, Zt, Zs)[0]]
     Zs, Zt = xp.astype(Zs, xp.float32, copy=False), xp.astype(Zt, xp.float32, copy=False)
     drawn = sorting(Zs)[np.sort(draw(ns, count, random_state))]
     middles = settle(xp, Zs, take(xp, Zs, drawn))
-    return codes[_in_groups(xp, Zs, Zt, middles, probes)]
+    return codes[_in_groups(xp, Zs, Zt, middles, look)]
 
 
 def settled(

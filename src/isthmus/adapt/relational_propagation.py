@@ -8,12 +8,13 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from isthmus.adapt.density import approximate
+from isthmus.adapt.density import approximate, probes
 from isthmus.adapt.few_labels import new_rows
 from isthmus.adapt.fitted_forms import NeighborShares
 from isthmus.adapt.neighbor_graph import (
     Neighbors,
     joint_graph,
+    list_count,
     nearest,
     nearest_in_lists,
     propagate,
@@ -53,7 +54,9 @@ class RelationalPropagation(ClassifierMixin, BaseEstimator):
     solver : {"auto", "exact", "approximate"}, default="auto"
         Neighbours by brute force in blocks, or by inverted lists: rows are grouped around 2
         sqrt(n) centres and sought in the `n_probe` nearest groups; "auto" = by size.
-    n_probe : int, default=8
+    n_probe : int, optional
+        Default: 8, and more where rows are few; where all groups may be looked into the search is
+        exact.
     max_exact : int, default=10_000
         Rows of a domain up to which "auto" is exact.
     random_state : int, default=0
@@ -90,7 +93,7 @@ class RelationalPropagation(ClassifierMixin, BaseEstimator):
         tol: float = 1e-6,
         max_iter: int = 1000,
         solver: str = "auto",
-        n_probe: int = 8,
+        n_probe: int | None = None,
         max_exact: int = 10_000,
         random_state: int = 0,
     ) -> None:
@@ -114,13 +117,21 @@ class RelationalPropagation(ClassifierMixin, BaseEstimator):
         if not 0 < self.alpha < 1:
             raise UsageError(f"alpha={self.alpha}", where=WHO, why="0 < alpha < 1 is needed")
         for name, least in (("n_neighbors", 1), ("n_cross", 0), ("n_probe", 1), ("max_iter", 1)):
-            if getattr(self, name) < least:
+            given = getattr(self, name)
+            if given is not None and given < least:
                 raise UsageError(f"{name}={getattr(self, name)}", why=f"{least} or more is needed")
         rows = sides(X, y, sample_domain, target_labeled, who=WHO, labels_needed=False)
         self.classes_, codes = two_classes(rows.ys, WHO)
         known = codes_of(rows.yt, self.classes_, WHO)
         ns, nt, K = len(rows.Xs), len(rows.Xt), len(self.classes_)
-        self._lists = approximate(self.solver, max(ns, nt), self.max_exact)
+        most = max(ns, nt)
+        self._lists = approximate(self.solver, most, self.max_exact)
+        if self.n_probe is None:
+            count = list_count(most)
+            self._probe = probes(most, most, count, rows.Xs.shape[1], least=8)
+            self._lists = self._lists and self._probe < count
+        else:
+            self._probe = self.n_probe
         W = joint_graph(
             self._look(rows.Xs, rows.Xs, self.n_neighbors, same=True),
             self._look(rows.Xt, rows.Xt, self.n_neighbors, same=True),
@@ -164,7 +175,7 @@ class RelationalPropagation(ClassifierMixin, BaseEstimator):
             )
         if self._lists:
             return nearest_in_lists(
-                queries, points, k, n_probe=self.n_probe, seed=self.random_state, same=same
+                queries, points, k, n_probe=self._probe, seed=self.random_state, same=same
             )
         return nearest(queries, points, k, same=same)
 
@@ -176,7 +187,7 @@ class RelationalPropagation(ClassifierMixin, BaseEstimator):
             self.shares_,
             self.n_neighbors,
             bool(self._lists),
-            self.n_probe,
+            self._probe,
             self.random_state,
         )
 

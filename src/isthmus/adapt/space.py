@@ -20,7 +20,7 @@ import numpy as np
 
 from isthmus.adapt import eigen
 from isthmus.adapt.base import Checked
-from isthmus.adapt.density import host
+from isthmus.adapt.density import host, rbf
 from isthmus.adapt.kernels import (
     BLOCK,
     LANDMARKS,
@@ -34,7 +34,6 @@ from isthmus.adapt.kernels import (
     median_gamma,
     nystroem,
     prepare,
-    rbf,
     unit_rows,
 )
 from isthmus.errors import UsageError

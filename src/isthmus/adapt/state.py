@@ -14,6 +14,7 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,7 @@ def _named(path: Any) -> Any:
     return kind
 
 
-def _modules() -> set[str]:
+@cache
+def _modules() -> frozenset[str]:
     package = importlib.import_module(PACKAGE)
-    return {info.name for info in pkgutil.iter_modules(package.__path__)}
+    return frozenset(info.name for info in pkgutil.iter_modules(package.__path__))

@@ -8,6 +8,7 @@ parameters assume that unit; distances keep their proportions.)
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from isthmus.fit.base import Stateful
 from isthmus.fit.encode import encode_targets
 from isthmus.fit.features import FeatureProcessor
 from isthmus.fit.heads import make_head
+from isthmus.fit.logistic import fit_each
 from isthmus.fit.mapped import Mapped
 from isthmus.fit.model import FeatureModel
 from isthmus.fit.scores import ScoreHead
@@ -176,8 +178,7 @@ def fit_adapter(
         weights = np.concatenate([ones, np.full(len(there), target_weight)])
         rows, labels = np.concatenate([rows, there]), np.concatenate([labels, known[1]])
         weights = weights / weights.mean()
-    then = None if found.map_target is identity else found.map_target
-    front = Mapped.of(space.processor, space.front(then), _width(space))
+    front = _front(space, found)
     processor = model.processor
     model.set_params(processor=None).fit(
         rows,
@@ -190,6 +191,44 @@ def fit_adapter(
     if found.prior is not None:
         model.log_ratio_ = log_ratio(found.prior, model)
     return _account(model, found.troubles, found.info)
+
+
+def fit_adapter_each(
+    new_model: Callable[[], FeatureModel],
+    space: Space,
+    found: Adaptation,
+    ys: Array,
+    *,
+    known: tuple[Array, Array],
+    parts: Sequence[Array],
+    target_weight: float,
+    C: float,
+) -> list[FeatureModel]:
+    """`fit_adapter` for several choices of the labelled target rows, in the same passes.
+
+    Parameters
+    ----------
+    new_model : callable
+        Maker of unfitted models of logistic regression with the penalty `C`.
+    found : Adaptation
+        A map alone: without weights, labels or a prior of its own.
+    known : (rows (m, d) raw features, labels (m,))
+    parts : sequence of (k,) int arrays
+        Positions in `known`; one model each.
+    """
+    assert found.weights is None and found.labels is None and found.prior is None
+    front, rows = _front(space, found), np.asarray(found.Xs)
+    there = np.asarray(found.map_target(space.rows(known[0])))
+    weights = np.zeros((len(parts), len(rows) + len(there)))
+    weights[:, : len(rows)] = 1.0
+    for own, part in zip(weights, parts, strict=True):
+        own[len(rows) + part] = target_weight
+        own *= (len(rows) + len(part)) / own.sum()
+    models = [new_model() for _ in parts]
+    labels = np.concatenate([ys, known[1]])
+    codes = encode_targets(labels, len(labels), task="classification", classes=models[0].classes)
+    heads = fit_each(np.concatenate([rows, there]), codes, weights, C=C)
+    return [_equip(model, front, head) for model, head in zip(models, heads, strict=True)]
 
 
 def fit_method(
@@ -244,14 +283,8 @@ def fit_method(
     else:
         mapping, head = served, None
     front = Mapped.of(space.processor, space.front(mapping), _width(space))
-    model.head_ = head or ScoreHead.of(front.n_features_out_, getattr(method, "classes_", None))
-    model.processor_, model.n_features_in_ = front, front.n_features_in_
-    model.temperature_, model.log_ratio_ = None, None
-    model.calibration_ = f"{who} fits its own model"
-    present = {int(c) for c in getattr(model.head_, "classes_", ())}
-    model.unseen_ = tuple(
-        name for i, name in enumerate(model.classes) if present and i not in present
-    )
+    head = head or ScoreHead.of(front.n_features_out_, getattr(method, "classes_", None))
+    _equip(model, front, head).calibration_ = f"{who} fits its own model"
     said = tuple(Trouble("warning", str(w.message), "See the method's notes") for w in heard)
     return _account(model, (*getattr(method, "troubles_", ()), *said), getattr(method, "info_", {}))
 
@@ -265,6 +298,24 @@ def log_ratio(prior: Prior, model: FeatureModel) -> Array:
         if source > 0:
             out[column] = np.log(max(float(target) / float(source), FLOOR))
     return out
+
+
+def _equip(model: FeatureModel, front: Mapped, head: Any) -> FeatureModel:
+    """The model with parts that were fitted elsewhere."""
+    model.processor_, model.n_features_in_ = front, front.n_features_in_
+    model.head_, model.temperature_, model.log_ratio_ = head, None, None
+    model.calibration_ = "not asked for"
+    present = {int(c) for c in getattr(head, "classes_", ())}
+    model.unseen_ = tuple(
+        name for i, name in enumerate(model.classes) if present and i not in present
+    )
+    return _account(model, (), {})
+
+
+def _front(space: Space, found: Adaptation) -> Mapped:
+    """What stands before the head: this space, then the method's map of target rows."""
+    then = None if found.map_target is identity else found.map_target
+    return Mapped.of(space.processor, space.front(then), _width(space))
 
 
 def _chosen_head(model: FeatureModel, space: Space, ys: Array, groups: Array | None) -> Any:

@@ -30,6 +30,7 @@ from isthmus.fit.path import (
     draw_rows,
     path_grid,
     solve,
+    solve_each,
 )
 from isthmus.fit.rows import Rows
 from isthmus.fit.solver import Loss
@@ -159,10 +160,7 @@ class LogisticHead(ClassifierMixin, Stateful):
         weights = check_weights(sample_weight, X)
         self.classes_, codes = encode_classes(y, len(X), weights)
         weights *= class_factors(self.class_weight, self.classes_, codes, weights)[codes]
-        K = len(self.classes_)
-        loss: Loss = "sigmoid" if K == 2 else "softmax"
-        targets = codes[:, None].astype(np.float64) if K == 2 else codes
-        data = Fitting(Rows(X, weights), targets, weights, 1 if K == 2 else K, loss, codes)
+        data = _problem(X, codes, weights, len(self.classes_))
         choice = self._choose(X, data, groups, fold_features)
         self.coef_, self.intercept_, self.n_iter_, self.converged_ = solve(
             data, choice.C, tol=self.tol, max_iter=self.max_iter, warm=choice.warm
@@ -244,6 +242,57 @@ class LogisticHead(ClassifierMixin, Stateful):
         outputs = 1 if K == 2 else K
         require_shape(self.coef_, (outputs, self.n_features_in_), "coef_")
         require_shape(self.intercept_, (outputs,), "intercept_")
+
+
+@calm
+def fit_each(X: Any, y: Any, weights: Array, *, C: float) -> list[LogisticHead]:
+    """Heads with one penalty on the same rows under different weights, all in the same passes.
+
+    Parameters
+    ----------
+    X : (n, d) array-like
+    y : (n,) class labels of any kind
+    weights : (P, n) float
+        One row for each head; a weight of zero is a row that it does not see.
+    C : float
+
+    Returns
+    -------
+    list of P LogisticHead
+        As ``LogisticHead(C).fit(X, y, sample_weight=weights[p])`` gives them, to `tol`.
+    """
+    heads = [LogisticHead(C=C) for _ in weights]
+    rows = heads[0]._check_X(X, reset=True)
+    known = [np.unique(np.asarray(y)[own > 0]) for own in weights]
+    alike: dict[tuple[Any, ...], list[int]] = {}  # problems that know the same classes
+    for p, classes in enumerate(known):
+        alike.setdefault(tuple(classes.tolist()), []).append(p)
+    for mine in alike.values():
+        total = check_weights(weights[mine].mean(axis=0), rows)
+        classes, codes = encode_classes(y, len(rows), total)
+        data = _problem(rows, codes, total, len(classes))
+        factors = weights[mine] / np.where(total > 0, total, 1)
+        settings = heads[mine[0]]
+        coef, intercept, passes, done = solve_each(
+            data, C, tol=settings.tol, max_iter=settings.max_iter, factors=factors
+        )
+        for i, p in enumerate(mine):
+            head = heads[p]
+            head.n_features_in_ = rows.shape[1]
+            head.classes_, head.coef_, head.intercept_ = classes, coef[i], intercept[i]
+            head.n_iter_, head.converged_ = passes, bool(done[i])
+            head.C_, head.C_how_, head.cv_scores_ = C, "given", {}
+            head.oof_logits_ = head.oof_rows_ = None
+            if not head.converged_:
+                log.warning("logistic head: tol=%g not reached in %d passes", head.tol, passes)
+    return heads
+
+
+def _problem(X: Array, codes: Array, weights: Array, K: int) -> Fitting:
+    """One column of coefficients for two classes, one a class for more."""
+    loss: Loss = "sigmoid" if K == 2 else "softmax"
+    targets = codes[:, None].astype(np.float64) if K == 2 else codes
+    return Fitting(Rows(X, weights), targets, weights, 1 if K == 2 else K, loss, codes)
 
 
 def _two_columns(oof: Array | None) -> Array | None:

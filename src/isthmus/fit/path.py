@@ -24,6 +24,7 @@ DEFAULT_GRID_POINT = 10.0  # taken where cross-validation is impossible
 _CV_GAP = 2e-5  # nats a row: how far from its optimum a fold's model may be while it is compared
 REPEAT_BELOW = 500  # smaller data repeat the folds three times: one deal is too noisy
 _PATIENCE = 2
+_AROUND = 1e-2  # how near the mean problem is solved before several like it start from there
 _TOGETHER = 4_000_000  # numbers of all folds up to which they are solved in one pass
 
 
@@ -246,46 +247,91 @@ def path_grid(grid: Any, rows: Rows) -> Array:
 def solve(
     data: Fitting, C: float, *, tol: float, max_iter: int, warm: Array | None = None
 ) -> tuple[Array, Array, int, bool]:
-    """Coefficients (K, d) and intercepts (K,) on all rows, to a guaranteed distance.
+    """Coefficients (K, d) and intercepts (K,) on all rows: `solve_each` of one problem."""
+    coef, intercept, passes, done = solve_each(data, C, tol=tol, max_iter=max_iter, warm=warm)
+    return coef[0], intercept[0], passes, bool(done[0])
+
+
+def solve_each(
+    data: Fitting,
+    C: float,
+    *,
+    tol: float,
+    max_iter: int,
+    warm: Array | None = None,
+    factors: Array | None = None,
+) -> tuple[Array, Array, int, Array]:
+    """Coefficients (P, K, d) and intercepts (P, K), to a guaranteed distance.
 
     The penalty makes the objective 1-strongly convex in W, so ``||W - W*|| <= ||gradient||``:
     the stop ``||gradient|| <= tol ||W||`` bounds the relative error of the coefficients by `tol`.
     float32 passes do the bulk, float64 passes finish.
+
+    Parameters
+    ----------
+    factors : (P, n) float, optional
+        Of the rows' weights, one problem each; default: one problem, all rows as they weigh.
+
+    Returns
+    -------
+    coef, intercept, passes, converged
     """
-    rows, loss = data.rows, data.loss
-    objective = Objective(rows, data.targets, data.weights, outputs=data.outputs, loss=loss)
+    if warm is None and factors is not None and len(factors) > 1:
+        # they differ in a few rows: all begin near where their mean ends
+        middle = factors.mean(axis=0, keepdims=True)
+        near, _, _ = _minimum(data, C, tol=_AROUND, max_iter=max_iter, factors=middle)
+        warm = np.repeat(near, len(factors), axis=0)
+    theta, passes, done = _minimum(data, C, tol=tol, max_iter=max_iter, warm=warm, factors=factors)
+    rows, (P, K) = data.rows, theta.shape[:2]
+    coef = rows.coef(theta[:, :, :-1].reshape(P * K, -1)).reshape(P, K, -1)
+    intercept = theta[:, :, -1] - coef @ rows.mean
+    if data.loss == "softmax":
+        coef -= coef.mean(axis=1, keepdims=True)
+        intercept -= intercept.mean(axis=1, keepdims=True)
+    return coef, intercept, passes, done
+
+
+def _minimum(
+    data: Fitting,
+    C: float,
+    *,
+    tol: float,
+    max_iter: int,
+    warm: Array | None = None,
+    factors: Array | None = None,
+) -> tuple[Array, int, Array]:
+    """(P, K, r + 1) solutions in the coordinates of the rows, passes, which converged."""
+    rows = data.rows
+    objective = Objective(
+        rows, data.targets, data.weights, outputs=data.outputs, loss=data.loss, trains=factors
+    )
     theta = objective.start(np.float64) if warm is None else warm.astype(np.float64)
     total = float(np.sqrt(rows.total))
 
-    def reached(limit: float, theta: Array, g: Array) -> Array:
+    def reached(limit: float, which: Array, theta: Array, g: Array) -> Array:
         size = np.linalg.norm(theta[:, :, :-1].reshape(len(theta), -1), axis=1)
         grad = np.linalg.norm(g[:, :, :-1].reshape(len(theta), -1), axis=1)
         bias = np.abs(g[:, :, -1]).max(axis=1)
-        mass = C * float(objective.mass[0])
+        mass = C * objective.mass[which]
         floor = 1e-13 * mass * total  # no signal at all: W* is zero and has no relative error
-        return (grad <= limit * size + floor) & (bias <= limit * mass * 1e-2)
+        return np.asarray((grad <= limit * size + floor) & (bias <= limit * mass * 1e-2))
 
-    passes, done = 0, False
+    passes, done = 0, np.zeros(objective.P, dtype=bool)
     stages = [(np.float64, tol)] if rows.small else [(np.float32, 0.7 * tol), (np.float64, tol)]
     for dtype, limit in stages:
 
         def stop(
             which: Array, th: Array, g: Array, M: Array, h: Array, near: float = limit
         ) -> Array:
-            return reached(near, th, g)
+            return reached(near, which, th, g)
 
         start = theta.astype(dtype)
         solution = minimise(objective, start, C, stop=stop, max_passes=max(max_iter, 1), memory=20)
         theta = solution.theta.astype(np.float64)
-        passes, done = passes + solution.passes, bool(solution.converged[0])
+        passes, done = passes + solution.passes, solution.converged
         if dtype == np.float32:
             rows.release()
-    coef = rows.coef(theta[0, :, :-1])
-    intercept = theta[0, :, -1] - coef @ rows.mean
-    if loss == "softmax":
-        coef -= coef.mean(axis=0)
-        intercept -= intercept.mean()
-    return coef, intercept, passes, done
+    return theta, passes, done
 
 
 def draw_rows(n: int, d: int, codes: Array | None, groups: Any, random_state: int) -> Array | None:

@@ -154,11 +154,9 @@ class Rows:
             if self._work is None:
                 self._work = source.astype(np.float32)
             source = self._work
-        elif dtype == np.float32 and self.n * self.d * 4 <= WORK_BYTES:
-            if self._work is None:
-                self._work = np.empty((self.n, self.d), dtype=np.float32)
-                for part in row_blocks(self.n, self.d):
-                    self._work[part] = centred(self.X[part], self.mean, np.float32)
+        elif source is None and (self.small or dtype == np.float32):
+            if self._work is None or self._work.dtype != dtype:
+                self._work = self._copy(dtype)
             source = self._work
         columns = self.d if source is None else source.shape[1]
         most = max(256, (8 << 20) // (4 * max(width, 1)))
@@ -167,6 +165,15 @@ class Rows:
                 yield part, centred(self.X[part], self.mean, dtype)
             else:
                 yield part, source[part].astype(dtype, copy=False)
+
+    def _copy(self, dtype: Any) -> Array | None:
+        """All rows, centred; None where they would take too much."""
+        if self.n * self.d * np.dtype(dtype).itemsize > WORK_BYTES:
+            return None
+        out = np.empty((self.n, self.d), dtype=dtype)
+        for part in row_blocks(self.n, self.d):
+            out[part] = centred(self.X[part], self.mean, dtype)
+        return out
 
     def push(self, U: Array) -> Array:
         """Coordinates (q, r) of coefficients -> what multiplies the blocks."""

@@ -45,8 +45,8 @@ class Objective:
         K columns of coefficients.
     tests : (P, n) bool or None
         Held-out and scored rows of each problem; None: one problem that trains on all rows.
-    trains : (P, n) bool or None
-        Training rows of each problem.
+    trains : (P, n) bool or float, or None
+        Training rows of each problem; a number is a factor of the row's weight there.
     """
 
     def __init__(
@@ -65,8 +65,7 @@ class Objective:
         self.K, self.loss = outputs, loss
         self.trains, self.tests, self.count_right = trains, tests, count_right
         self.P = 1 if trains is None else len(trains)
-        masks = np.ones((1, rows.n), dtype=bool) if trains is None else trains
-        self.mass = np.array([weights[mask].sum() for mask in masks])  # (P,)
+        self.mass = weights.sum(keepdims=True) if trains is None else trains @ weights  # (P,)
         self.held_mass = (
             np.zeros(self.P) if tests is None else np.array([weights[mask].sum() for mask in tests])
         )
@@ -74,16 +73,15 @@ class Objective:
     def start(self, dtype: Any) -> Array:
         """(P, K, r + 1): zero coefficients, intercepts at the class shares."""
         theta = np.zeros((self.P, self.K, self.rows.r + 1), dtype=dtype)
-        masks = np.ones((1, self.rows.n), dtype=bool) if self.trains is None else self.trains
-        for p, mask in enumerate(masks):
-            w = self.weights[mask]
+        factors = np.ones((1, self.rows.n)) if self.trains is None else self.trains
+        for p, factor in enumerate(factors):
+            w, least = self.weights * factor, 0.1 / np.count_nonzero(factor)
             if self.loss == "softmax":
-                share = np.bincount(self.targets[mask], w, minlength=self.K) / w.sum()
-                logit = np.log(np.maximum(share, 0.1 / len(w)))
+                share = np.bincount(self.targets, w, minlength=self.K) / w.sum()
+                logit = np.log(np.maximum(share, least))
                 theta[p, :, -1] = logit - logit.mean()
             else:
-                share = (w @ self.targets[mask]) / w.sum()
-                share = np.clip(share, 0.1 / len(w), 1 - 0.1 / len(w))
+                share = np.clip((w @ self.targets) / w.sum(), least, 1 - least)
                 theta[p, :, -1] = np.log(share / (1 - share))
         return theta
 

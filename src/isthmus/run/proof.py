@@ -25,6 +25,7 @@ from isthmus.run.standings import N_SPLITS, Choice, model_factory
 from isthmus.select.estimate.exact import FEWEST, exact_interval
 from isthmus.select.evidence import can_fold
 from isthmus.select.routes.base import Labelled
+from isthmus.select.stacked import Stacked
 from isthmus.types import Array, Interval
 
 Answer = tuple[Any, Array | None]  # predicted, probabilities where there are any
@@ -291,7 +292,7 @@ def _cross_validated(
     """Out-of-fold answers on the labelled target rows, or else on the source rows.
 
     Kind, truth, groups, answers by name, positions, and the route's probabilities without a
-    temperature.
+    temperature. The blend has answered these rows while it was made, on the same folds.
     """
     route, domains = choice.route, choice.domains
     kind, part, rows = "cv-target", features.labelled, domains.target
@@ -307,19 +308,27 @@ def _cross_validated(
     parts: dict[str, list[Answer]] = {}
     order: list[Array] = []
     raw: list[Array | None] = []
-    for train, test in make_folds(
+    held: tuple[Array, ...] = ()
+    if kind == "cv-target" and isinstance(route, Stacked) and route.found is not None:
+        held = route.found.held
+    folds = make_folds(
         rows.y, task=case.task, groups=rows.groups, n_splits=N_SPLITS, random_state=seed
-    ):
-        if kind == "cv-target":
+    )
+    for f, (train, test) in enumerate(folds):
+        model, answers = None, dict[str, Answer]()
+        if held:
+            answers[route.name] = np.asarray(case.classes)[held[f].argmax(axis=1)], held[f]
+        elif kind == "cv-target":
             model = route.fit(domains.with_target(train), new_model)
         else:
             model = _fit(rows.take(train), new_model)
-        answers = {route.name: answer_of(model, rows.X[test])}
+        if model is not None:
+            answers[route.name] = answer_of(model, rows.X[test])
         answers |= _baselines(case, part.take(train), part.take(test), seed, notes, decoded)
         for name, answer in answers.items():
             parts.setdefault(name, []).append(answer)
         order.append(test)
-        raw.append(uncalibrated(model, rows.X[test]))
+        raw.append(None if model is None else uncalibrated(model, rows.X[test]))
     where = np.concatenate(order)
     whole = {
         name: (

@@ -183,6 +183,12 @@ def choose(
                 else Evidence(auto.name, "unscored", NO_LABELS)
             )
     standings = [_standing(e, reference, features, seed) for e in evidence]
+    mixed = found.evidence if isinstance(found, Stack) else None
+    plain = sum(e.status == "scored" and e is not mixed and e is not reference for e in evidence)
+    standings = [
+        replace(line, over_blend=_gap(e, mixed, 1 - 0.05 / max(plain, 1)))
+        for line, e in zip(standings, evidence, strict=True)
+    ]
     if isinstance(found, Blend):
         line = replace(standings[-1], expected=found.gain, estimate=found.accuracy)
         standings[-1] = line
@@ -242,8 +248,6 @@ def automatic_route(
     `parts` are models of each fold that it need not fit again, by route.
     """
     reason = why_not(task=case.task, source=domains.source is not None, target_rows=len(domains.Xt))
-    if reason is None and domains.target is not None and not folds:
-        reason = "the labelled target rows are too few to weigh candidates by"
     if reason is not None:
         return None, (f"No automatic choice: {reason}.",)
     if domains.target is not None:
@@ -264,7 +268,7 @@ def evidence_folds(
         return [], "none: there are no labelled target rows"
     possible = any(route.refuses(domains) is None for route in routes)
     if not can_fold(domains.target, task=case.task) or not possible:
-        short = "" if case.task == "regression" else " of some class"
+        short = "" if case.task == "regression" else " of a class"
         return [], f"none: too few labelled target rows{short}"
     repeats = 3 if len(domains.target) <= 200 else 1
     folds = make_folds(
@@ -294,14 +298,6 @@ def _standing(
     if evidence.row_scores is None or evidence.fold_scores is None:
         return Standing(evidence.route, evidence.status, evidence.reason, by_hand=by_hand)
     assert features.labelled is not None
-
-    def gap_to(other: Evidence | None, level: float = 0.95) -> Interval | None:
-        if other is None or other is evidence or other.fold_scores is None:
-            return None
-        assert evidence.fold_scores is not None
-        gaps = evidence.fold_scores - other.fold_scores
-        return cv_difference(gaps, test_fraction=1 / N_SPLITS, level=level)
-
     groups = features.labelled.samples.groups
     score = mean_interval(np.asarray(evidence.row_scores), groups=groups, random_state=seed)
     return Standing(
@@ -309,7 +305,17 @@ def _standing(
         evidence.status,
         evidence.reason,
         score,
-        gap_to(reference),
+        _gap(evidence, reference),
         by_hand,
-        gap_to(chosen, 1 - 0.05 / max(count, 1)) if by_hand else None,
+        _gap(evidence, chosen, 1 - 0.05 / max(count, 1)) if by_hand else None,
     )
+
+
+def _gap(evidence: Evidence, other: Evidence | None, level: float = 0.95) -> Interval | None:
+    """Paired difference to another route on the same folds."""
+    if other is None or other is evidence:
+        return None
+    if evidence.fold_scores is None or other.fold_scores is None:
+        return None
+    gaps = evidence.fold_scores - other.fold_scores
+    return cv_difference(gaps, test_fraction=1 / N_SPLITS, level=level)

@@ -88,8 +88,9 @@ def candidates(results: dict[str, Any]) -> list[str]:
     if "diagnosis" not in choice:
         kept = sorted(choice["candidates"], key=lambda one: -one["weight"])
         named = [f"{one['candidate']} {100 * one['weight']:.0f} %" for one in kept if one["weight"]]
-        blend = "Blend      " + ", ".join(named) + " (weights from held-out labels)"
-        return [blend, *networks(choice), ""]
+        judged = any(one["evidence"] for one in choice["candidates"])
+        how = "from held-out labels" if judged else "set beforehand: too few labels to hold out"
+        return [f"Blend      {', '.join(named)} (weights {how})", *networks(choice), ""]
     task = choice["diagnosis"]
     auc = task["domain_auc"]
     apart = (

@@ -6,22 +6,30 @@ candidate then costs a decomposition or a fit, not a search.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from isthmus.adapt.base import Adapter
-from isthmus.fit.adapted import Space, adapt, common_space, fit_adapter, fit_method
+from isthmus.fit.adapted import (
+    Space,
+    adapt,
+    common_space,
+    fit_adapter,
+    fit_adapter_each,
+    fit_method,
+)
 from isthmus.fit.calibrate import Temperature
 from isthmus.fit.encode import encode_targets
 from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.model import FeatureModel
 from isthmus.select.routes.base import Domains, Labelled, ModelFactory
 from isthmus.select.routes.pooled import Pooled
+from isthmus.select.width import wide_enough
 from isthmus.types import Adaptation, Array
 
-WIDTH = 256  # features that the candidates see: the leading directions of both domains
 GAUSSIAN_WIDTH = 60  # a covariance of more needs more rows than most have
 
 
@@ -29,7 +37,7 @@ class Bench:
     """What the candidates of one pair of domains share, computed when first asked for.
 
     Where a method takes `known`, these are the labelled target rows that it is fitted with (of a
-    fold, say); maps read no label, so all folds share them.
+    fold, say).
 
     Parameters
     ----------
@@ -42,13 +50,12 @@ class Bench:
     def __init__(self, domains: Domains, new_model: ModelFactory) -> None:
         assert domains.source is not None
         self.domains, self.source, self.new_model = domains, domains.source, new_model
-        self._maps: dict[str, tuple[Adaptation, float]] = {}
 
     @cached_property
     def space(self) -> Space:
-        """Both domains, processed as the heads want it, in at most `WIDTH` directions."""
+        """Both domains, processed as the heads want it, in as many directions as it takes."""
         whole = common_space(self.new_model().processor, self.source.X, self.domains.Xt)
-        return whole.reduced(WIDTH)
+        return wide_enough(whole, self.codes)
 
     @cached_property
     def narrow(self) -> Space:
@@ -94,6 +101,13 @@ class Bench:
         assert self.domains.target is not None
         return Pooled().row_weight(len(self.source), len(self.domains.target))
 
+    def known(self, part: Array | None) -> Labelled | None:
+        """The labelled target rows at these positions; None: none of them."""
+        if part is None:
+            return None
+        assert self.domains.target is not None
+        return self.domains.target.take(part)
+
     def few(self, most: int) -> int:
         """A number of components that both domains can carry."""
         space = self.space
@@ -110,34 +124,35 @@ class Bench:
         model.calibration_ = "temperature of source-only"
         return model
 
-    def adapted(
-        self, name: str, method: Adapter | None, known: Labelled | None = None
-    ) -> FeatureModel:
-        """A head on mapped rows (None: as they are), the labelled target rows pooled in.
+    def adapted(self, method: Adapter | None) -> FeatureModel:
+        """A head on mapped rows (None: as they are); no target label is read."""
+        found, C = self._mapped(method)
+        return self.calibrated(fit_adapter(self.blank(C), self.space, found, self.source.y))
 
-        The penalty follows the scale that the rows came out with.
-        """
-        if name not in self._maps:
-            found, scale = Adaptation(self.space.Xs), 1.0
-            if method is not None:
-                found = adapt(method, self.space, self.source.y, task="classification")
-                before, after = (
-                    float(np.asarray(X).var(axis=0).sum()) for X in (self.space.Xs, found.Xs)
-                )
-                scale = before / after if after > 0 else 1.0
-            self._maps[name] = found, self.C * scale
-        found, C = self._maps[name]
-        model = fit_adapter(
-            self.blank(C),
+    def adapted_each(self, method: Adapter | None, parts: Sequence[Array]) -> list[FeatureModel]:
+        """Heads on mapped rows and labelled target rows: `parts` holds positions among these."""
+        known = self.domains.target
+        assert known is not None
+        found, C = self._mapped(method)
+        models = fit_adapter_each(
+            lambda: self.blank(C),
             self.space,
             found,
             self.source.y,
-            known=None if known is None else (known.X, known.y),
-            target_weight=1.0 if known is None else self.row_weight,
+            known=(known.X, known.y),
+            parts=parts,
+            target_weight=self.row_weight,
+            C=C,
         )
-        if known is None:  # fitted once: nobody asks for the mapped rows again
-            del self._maps[name]
-        return self.calibrated(model)
+        return [self.calibrated(model) for model in models]
+
+    def _mapped(self, method: Adapter | None) -> tuple[Adaptation, float]:
+        """Adapted rows, and the penalty that follows the scale that they came out with."""
+        if method is None:
+            return Adaptation(self.space.Xs), self.C
+        found = adapt(method, self.space, self.source.y, task="classification")
+        before, after = (float(np.asarray(X).var(axis=0).sum()) for X in (self.space.Xs, found.Xs))
+        return found, self.C * (before / after if after > 0 else 1.0)
 
     def fitted(
         self, method: object, known: Labelled | None = None, space: Space | None = None

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 
 from isthmus.adapt.base import Adapter
 from isthmus.adapt.coral import CORAL
@@ -20,17 +21,20 @@ from isthmus.adapt.source_free_gaussian import SourceFreeGaussian
 from isthmus.adapt.standardize import Standardize
 from isthmus.adapt.tca import TCA
 from isthmus.fit.adapted import FLOOR, fit_adapter
+from isthmus.fit.blend import BlendModel
 from isthmus.fit.calibrate import Temperature
 from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.model import FeatureModel
 from isthmus.select.bench import Bench
 from isthmus.select.routes.base import Labelled
-from isthmus.types import Adaptation
+from isthmus.types import Adaptation, Array
 
 SOFTER = 2.0  # temperature of discriminant analysis, whose independence assumption overstates
 
 
-Build = Callable[["Bench", "Labelled | None"], FeatureModel]
+# Which labelled target rows a model is fitted with: their positions; None: no label is read.
+Part = Array | None
+Build = Callable[["Bench", Sequence[Part]], "Sequence[FeatureModel | BlendModel]"]
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,14 @@ class Candidate:
         What it assumes of the shift: ``none``, ``label``, ``mean``, ``subspace``, ``covariance``,
         ``clusters``, ``gaussian``.
     build : callable
-        ``build(bench, known) -> FeatureModel``; `known` are labelled target rows, or None.
+        ``build(bench, parts) -> models``, one for each choice of labelled target rows.
     rung : int
         Cheap ones first: 0, 1, 2.
     when : set of bool
         Whether it is tried with labelled target rows, without, or both.
+    share : float, default=1.0
+        With labelled target rows: its weight before one of them is read (without, the learned
+        table says it).
     """
 
     name: str
@@ -56,6 +63,22 @@ class Candidate:
     build: Build
     rung: int = 0
     when: frozenset[bool] = frozenset({False, True})
+    share: float = 1.0
+
+    def model(self, bench: Bench) -> FeatureModel:
+        """Fitted without target labels."""
+        (model,) = self.build(bench, [None])
+        assert isinstance(model, FeatureModel)  # a blend is a candidate among labels only
+        return model
+
+
+def one_by_one(build: Callable[[Bench, Labelled | None], FeatureModel]) -> Build:
+    """What fits one model, for several choices of labelled rows."""
+
+    def every(bench: Bench, parts: Sequence[Part]) -> list[FeatureModel]:
+        return [build(bench, bench.known(part)) for part in parts]
+
+    return every
 
 
 def smoothed_prior(bench: Bench, known: Labelled | None) -> FeatureModel:
@@ -103,11 +126,11 @@ def informed(trade_off: float, tighter: float = 1.0) -> Build:
     """Information maximisation from the reference on."""
 
     def build(bench: Bench, known: Labelled | None) -> FeatureModel:
-        start = LogisticHead(C=bench.C)
+        start = FrozenEstimator(bench.reference.head_)  # fitted once for all
         method = InformationMaximization(start, trade_off=trade_off, C=bench.C / tighter)
         return bench.fitted(method, known)
 
-    return build
+    return one_by_one(build)
 
 
 def self_training(bench: Bench, known: Labelled | None) -> FeatureModel:
@@ -133,30 +156,43 @@ def balanced(bench: Bench, known: Labelled | None) -> FeatureModel:
     return bench.calibrated(fit_adapter(model, space, Adaptation(space.Xs), bench.source.y))
 
 
-def mapped(name: str, make: Callable[[Bench], Adapter | None]) -> Build:
-    """A head on the rows that an adapter maps."""
-    return lambda bench, known: bench.adapted(name, make(bench), known)
+def mapped(make: Callable[[Bench], Adapter | None]) -> Build:
+    """A head on the rows that an adapter maps; the map reads no target label."""
+
+    def build(bench: Bench, parts: Sequence[Part]) -> list[FeatureModel]:
+        known = [part for part in parts if part is not None]
+        if known:
+            return bench.adapted_each(make(bench), known)
+        return [bench.adapted(make(bench))]
+
+    return build
 
 
 WITHOUT, WITH = frozenset({False}), frozenset({True})  # labelled target rows
+LEADING = 5.0  # share of those that were best with 1, 5 and 20 labels a class (docs/log.md)
 CANDIDATES: tuple[Candidate, ...] = (
-    Candidate("source-only", "none", source_only),
-    Candidate("target-only", "none", target_only, when=WITH),
-    Candidate("pooled", "none", mapped("pooled", lambda b: None), when=WITH),
-    Candidate("balanced", "label", balanced, when=WITHOUT),
-    Candidate("prior", "label", smoothed_prior, when=WITHOUT),
-    Candidate("centre", "mean", mapped("centre", lambda b: Standardize(scale=False))),
-    Candidate("pca", "subspace", mapped("pca", lambda b: PCA(b.few(40)))),
-    Candidate("coral", "covariance", mapped("coral", lambda b: CORAL())),
-    Candidate("lda", "none", discriminant, 1, WITHOUT),
+    Candidate("source-only", "none", one_by_one(source_only)),
+    Candidate("target-only", "none", one_by_one(target_only), when=WITH, share=LEADING),
+    Candidate("pooled", "none", mapped(lambda b: None), when=WITH, share=LEADING),
+    Candidate("balanced", "label", one_by_one(balanced), when=WITHOUT),
+    Candidate("prior", "label", one_by_one(smoothed_prior), when=WITHOUT),
+    Candidate("centre", "mean", mapped(lambda b: Standardize(scale=False))),
+    Candidate("pca", "subspace", mapped(lambda b: PCA(b.few(40)))),
+    Candidate("coral", "covariance", mapped(lambda b: CORAL())),
+    Candidate("lda", "none", one_by_one(discriminant), 1, WITHOUT),
     Candidate(
-        "gfk", "subspace", mapped("gfk", lambda b: GFK(min(b.few(20), max(1, b.few(40) // 2)))), 1
+        "gfk",
+        "subspace",
+        mapped(lambda b: GFK(min(b.few(20), max(1, b.few(40) // 2)))),
+        1,
+        share=LEADING,
     ),
-    Candidate("self-training", "clusters", self_training, 1),
+    Candidate("self-training", "clusters", one_by_one(self_training), 1, WITHOUT),
     Candidate("information", "clusters", informed(0.3), 1),
-    Candidate("information-tight", "clusters", informed(1.0, 10.0), 1),
-    Candidate("gaussian", "gaussian", gaussian, 1, WITHOUT),
-    Candidate("tca", "subspace", mapped("tca", lambda b: TCA(b.few(30))), 2),
+    Candidate("information-tight", "clusters", informed(1.0, 10.0), 1, share=LEADING),
+    Candidate("information-firm", "clusters", informed(3.0, 10.0), 1, WITH, LEADING),
+    Candidate("gaussian", "gaussian", one_by_one(gaussian), 1, WITHOUT),
+    Candidate("tca", "subspace", mapped(lambda b: TCA(b.few(30))), 2),
 )
 
 

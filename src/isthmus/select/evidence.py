@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Folds = list[tuple[Array, Array]]
+COVERED = 0.75  # share of the labelled rows
+TOO_FEW = "too few labelled target rows to score it on"
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def cross_validate(
     if domains.target is None:
         return done("unscored", "there are no labelled target rows to score it on")
     if not folds:
-        return done("unscored", "too few labelled target rows to score it on")
+        return done("unscored", TOO_FEW)
     target = domains.target
     total, count = np.zeros(len(target)), np.zeros(len(target))
     fold_scores = []
@@ -132,12 +134,18 @@ def cross_validate(
 
 
 def can_fold(target: Labelled | None, *, task: Task, least: int = 2) -> bool:
-    """Whether cross-validation on these rows says anything: every class in two rows (or groups)."""
+    """Whether cross-validation on these rows says anything.
+
+    Two classes need `least` rows each (or as many groups in all), and such classes `COVERED` of
+    the rows: a class of one row is absent from training where that row is tested, which few
+    rare classes may do to the score and many may not.
+    """
     if target is None or len(target) < 4:
         return False
     if target.groups is not None and len(set(target.groups)) < least:
         return False
     if task != "classification":
         return len(target) >= 10
-    names, counts = np.unique(target.y.astype(str), return_counts=True)
-    return len(names) > 1 and int(counts.min()) >= least
+    _, counts = np.unique(target.y.astype(str), return_counts=True)
+    enough = counts[counts >= least]
+    return len(enough) > 1 and int(enough.sum()) >= COVERED * len(target)

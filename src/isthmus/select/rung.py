@@ -19,7 +19,7 @@ from isthmus.errors import DataError
 from isthmus.fit.aligned import AlignedMLP
 from isthmus.fit.model import FeatureModel
 from isthmus.select.bench import Bench
-from isthmus.select.candidates import Build, Candidate
+from isthmus.select.candidates import Build, Candidate, one_by_one
 from isthmus.select.descriptors import TASK, Surroundings, row
 from isthmus.select.prior import ChoicePrior
 from isthmus.select.routes.base import Labelled
@@ -38,7 +38,7 @@ def network(method: str | None) -> Build:
         seed = bench.new_model().random_state
         return bench.fitted(AlignedMLP(method, random_state=seed), known)
 
-    return build
+    return one_by_one(build)
 
 
 # the one that its evidence was most often right about comes first: the time may end

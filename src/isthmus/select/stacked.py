@@ -1,7 +1,8 @@
 """Layer 6: the automatic choice with a few target labels: candidates weighed by those labels.
 
 Every candidate is fitted on the source and the labelled target rows together; two more use one
-side alone. The weights come from what each said of labelled rows that it was not fitted on.
+side alone, and one is the choice that is made without labels. The weights come from what each said
+of labelled rows that it was not fitted on.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,17 +22,21 @@ from isthmus.fit.model import FeatureModel
 from isthmus.fit.threads import calmly
 from isthmus.select.bench import Bench, drawn
 from isthmus.select.blended import NAME, SMALLEST, Line, pruned
-from isthmus.select.candidates import Candidate, candidates
-from isthmus.select.evidence import Evidence, Folds
+from isthmus.select.candidates import LEADING, Candidate, candidates
+from isthmus.select.confidence import Confidence, Spoken, heated, spoken
+from isthmus.select.evidence import TOO_FEW, Evidence, Folds
+from isthmus.select.prior import ChoicePrior, choice_prior
 from isthmus.select.routes.base import Domains, ModelFactory, Route
 from isthmus.select.rung import NETWORKS, Rung, asked_for
+from isthmus.select.trials import try_all, weigh
 from isthmus.types import Array
 
 logger = logging.getLogger(__name__)
 
 MOST = 3000  # source rows: each candidate is fitted once a fold
-TRUST = 0.15  # of the labelled rows' log-likelihood: they are few, and weights overfit
-FLOOR = 1e-3  # smallest probability that a candidate is held to have given
+TRUST = 0.25  # of the labelled rows' log-likelihood: they are few, and weights overfit
+LABEL_FREE = "label-free"  # the candidate that is the choice without labels
+INNER = 0.05  # weight in it below which one of its own candidates is left out
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ class Stack:
     lines : tuple of Line
     evidence : Evidence
         Of the blend; in every fold its weights come from the other folds.
+    held : tuple of ndarray of shape (m, K)
+        What the blend of each fold says of the rows that it leaves out.
     notes : tuple of str
     networks : Rung
         Whether trained networks were among the candidates, and why.
@@ -51,6 +59,7 @@ class Stack:
     model: BlendModel
     lines: tuple[Line, ...]
     evidence: Evidence
+    held: tuple[Array, ...]
     notes: tuple[str, ...]
     networks: Rung
 
@@ -69,12 +78,15 @@ class Stacked(Route):
     Parameters
     ----------
     folds : list of (train, test)
-        Of the labelled target rows; the same as the other routes are scored on.
+        Of the labelled target rows; the same as the other routes are scored on. None where these
+        are too few: the candidates then keep the weights that they have before a label is read.
     fitted : mapping of str to sequence of models, optional
         What a route of that name was in each fold, where it is a candidate too: not fitted again.
     seed : int, default=0
     deadline : float, optional
         `time.monotonic` value after which no further candidate is started.
+    prior : ChoicePrior, optional
+        Of the candidate that is the choice without labels; default: the table of this package.
     deep : bool, optional
         Whether trained networks are among the candidates; default: by `select.rung.asked_for`.
     """
@@ -89,10 +101,11 @@ class Stacked(Route):
         fitted: Mapping[str, Sequence[Model]] | None = None,
         seed: int = 0,
         deadline: float | None = None,
+        prior: ChoicePrior | None = None,
         deep: bool | None = None,
     ) -> None:
         self.folds, self.fitted, self.seed, self.deadline = folds, fitted or {}, seed, deadline
-        self.deep = deep
+        self.prior, self.deep = prior, deep
         self.found: Stack | None = None
 
     def fit(self, domains: Domains, new_model: ModelFactory) -> BlendModel:
@@ -105,6 +118,7 @@ class Stacked(Route):
                 fitted=self.fitted,
                 seed=self.seed,
                 deadline=self.deadline,
+                prior=self.prior,
                 deep=self.deep,
             )
         return self.found.model
@@ -118,6 +132,7 @@ def stack(
     fitted: Mapping[str, Sequence[Model]] | None = None,
     seed: int = 0,
     deadline: float | None = None,
+    prior: ChoicePrior | None = None,
     deep: bool | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Stack:
@@ -126,9 +141,11 @@ def stack(
     Trained networks, where `isthmus.select.rung.asked_for` lets them in, are weighed by the same
     labels as the others.
 
-    ``w ~ exp(TRUST * sum_i log p(y_i | x_i))`` over labelled rows i, each probability from a fit
-    without row i: Bayesian model averaging with a tempered likelihood. A row that several repeats
-    hold out counts once, with their mean.
+    ``w ~ share * exp(TRUST * sum_i log p(y_i | x_i))`` over labelled rows i, each probability
+    from a fit without row i: Bayesian model averaging with a tempered likelihood, and with the
+    candidates' `share` as the prior. A row that several repeats hold out counts once, with their
+    mean. Each candidate's confidence is set by the same rows first (`isthmus.select.confidence`):
+    in a mean one that is sure and wrong drowns others that are right and modest.
 
     Raises
     ------
@@ -140,16 +157,23 @@ def stack(
     bench, closed, known = Bench(some, new_model), candidates(labelled=True), some.target
     assert known is not None
     truth = bench.codes_of(known)
-    held: dict[str, list[Array]] = {}
-    models: dict[str, FeatureModel] = {}
+    held: dict[str, list[Spoken]] = {}
+    models: dict[str, FeatureModel | BlendModel] = {}
     failed: dict[str, str] = {}
     last: IsthmusError | None = None
     rung, tried = Rung(False, ""), list[Candidate]()
 
+    @cache
+    def whole() -> BlendModel:
+        return label_free(some, new_model, seed=seed, deadline=deadline, prior=prior, clock=clock)
+
+    free = Candidate(LABEL_FREE, "none", lambda _, parts: [whole()] * len(parts), share=LEADING)
+    every = np.arange(len(known))
+
     def cast() -> Iterator[Candidate]:
         """The closed-form candidates; then, as the clock stands, the networks."""
         nonlocal rung
-        yield from closed
+        yield from (*closed, free)
         left = None if deadline is None else deadline - clock()
         fits = len(folds) + 1
         rung = asked_for(bench, deep=deep, left=left, fits=fits, seed=seed, clock=clock)
@@ -163,13 +187,13 @@ def stack(
             continue
         try:
             parts = (fitted or {}).get(name, ())
-            if len(parts) != len(folds):
-                parts = [build(bench, known.take(train)) for train, _ in folds]
+            if len(parts) == len(folds):
+                (model,) = build(bench, [every])
+            else:
+                *parts, model = build(bench, [*(train for train, _ in folds), every])
             answers = [
-                part.predict_proba(known.X[test])
-                for part, (_, test) in zip(parts, folds, strict=True)
+                spoken(part, known.X[test]) for part, (_, test) in zip(parts, folds, strict=True)
             ]
-            model = build(bench, known)
         except (IsthmusError, np.linalg.LinAlgError) as error:
             logger.warning("candidate %s failed: %s", name, error)
             failed[name] = f"failed: {error}"
@@ -180,45 +204,82 @@ def stack(
         assert last is not None
         raise last
     names = list(models)
-    logs = np.zeros((len(names), len(known)))
-    counts = np.zeros(len(known))
-    for f, (_, test) in enumerate(folds):
-        counts[test] += 1
-        for i, name in enumerate(names):
-            own = held[name][f][np.arange(len(test)), truth[test]]
-            logs[i, test] += np.log(np.maximum(own, FLOOR))
-    logs /= np.maximum(counts, 1)
-    scores, row_total = [], np.zeros(len(known))
+    shares = np.array([one.share for one in tried if one.name in models])
+    said = Confidence([held[name] for name in names], [test for _, test in folds], truth)
+    scores, row_total, blended = [], np.zeros(len(known)), list[Array]()
     for f, (train, test) in enumerate(folds):
-        weights = tempered(logs[:, train].sum(axis=1))
-        mixed = np.tensordot(weights, np.stack([held[name][f] for name in names]), 1)
+        heat, logs = said.temperatures(train)
+        weights = tempered(logs, shares)
+        mixed = np.tensordot(weights, said.answers(f, heat), 1)
+        blended.append(mixed)
         right = (mixed.argmax(axis=1) == truth[test]).astype(float)
         scores.append(right.mean())
         row_total[test] += right
-    weights = tempered(logs.sum(axis=1))
+    heat, logs = said.temperatures(np.arange(len(known)))
+    weights = tempered(logs, shares)
     weights = np.where(weights >= SMALLEST, weights, 0)
     weights /= weights.sum()
     worth = dict(zip(names, weights.tolist(), strict=True))
-    likely = dict(zip(names, logs.mean(axis=1).tolist(), strict=True))
+    likely = dict(zip(names, (logs / len(known)).tolist(), strict=True))
+    hot = dict(zip(names, heat.tolist(), strict=True))
     lines = []
     for one in tried:
         if one.name in failed:
             lines.append(Line(one.name, one.family, reason=failed[one.name]))
         else:
-            evidence = {"held_out_log_likelihood": likely[one.name]}
+            evidence = {"held_out_log_likelihood": likely[one.name], "temperature": hot[one.name]}
+            evidence = evidence if folds else {}
             lines.append(Line(one.name, one.family, worth[one.name], evidence=evidence))
-    scored = Evidence(
-        NAME,
-        "scored",
-        fold_scores=np.array(scores),
-        row_scores=row_total / np.maximum(counts, 1),
-        seconds=clock() - start,
-    )
-    return Stack(pruned(models, worth), tuple(lines), scored, tuple(notes), rung)
+    seconds = clock() - start
+    scored = Evidence(NAME, "unscored", TOO_FEW, seconds=seconds)
+    if folds:
+        scored = Evidence(
+            NAME,
+            "scored",
+            fold_scores=np.array(scores),
+            row_scores=row_total / np.maximum(said.counts, 1),
+            seconds=seconds,
+        )
+    model = pruned(*expanded(models, worth, hot))
+    return Stack(model, tuple(lines), scored, tuple(blended), tuple(notes), rung)
 
 
-def tempered(log_likelihood: Array) -> Array:
-    """(m,) weights from the log-likelihood of each candidate."""
+def expanded(
+    models: Mapping[str, FeatureModel | BlendModel],
+    worth: Mapping[str, float],
+    temperature: Mapping[str, float],
+) -> tuple[dict[str, FeatureModel], dict[str, float]]:
+    """The same mean with the members of a blend in its place, each as confident as it may be."""
+    flat, weights = dict[str, FeatureModel](), dict[str, float]()
+    for name, model in models.items():
+        if isinstance(model, BlendModel):
+            for own, member, weight in zip(model.names, model.members, model.weights, strict=True):
+                flat[f"{name}: {own}"] = heated(member, temperature[name])
+                weights[f"{name}: {own}"] = worth[name] * float(weight)
+        else:
+            flat[name], weights[name] = heated(model, temperature[name]), worth[name]
+    return flat, weights
+
+
+def label_free(
+    domains: Domains,
+    new_model: ModelFactory,
+    *,
+    seed: int,
+    deadline: float | None = None,
+    prior: ChoicePrior | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> BlendModel:
+    """What the learned table makes of the pair where no target label is to be had."""
+    some, _ = drawn(replace(domains, target=None), seed, most_source=MOST, most_target=MOST)
+    bench = Bench(some, new_model)
+    tried = try_all(bench, candidates(labelled=False), deadline=deadline, clock=clock)
+    found = weigh(bench, tried, prior or choice_prior(), seed=seed, least=INNER)
+    return pruned(tried.models, dict(zip(found.order, found.weights.tolist(), strict=True)))
+
+
+def tempered(log_likelihood: Array, shares: Array) -> Array:
+    """(m,) weights from the log-likelihood of each candidate, and its weight before that."""
     worth = TRUST * (log_likelihood - log_likelihood.max())
-    weights = np.exp(worth)
+    weights = shares * np.exp(worth)
     return np.asarray(weights / weights.sum())

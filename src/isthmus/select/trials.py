@@ -100,7 +100,7 @@ def try_all(
             out.failed[candidate.name] = CUT_SHORT
             continue
         try:
-            model = candidate.build(bench, None)
+            model = candidate.model(bench)
             answer = model.predict_proba(bench.domains.Xt)
             if not np.isfinite(answer).all():
                 raise FloatingPointError("its probabilities are not finite")

@@ -64,6 +64,7 @@ def routes(run: Run, words: Words) -> dict[str, Any]:
         "board": board,
         "evidence": results["evidence"],
         "candidates": _candidates(results.get("choice"), words),
+        "networks": _networks(results, words),
         "diagnosis": diagnosis(results.get("choice"), words),
         "validators": validators(results.get("choice"), words),
         "metrics": _metrics(proof, words),
@@ -180,6 +181,18 @@ def _candidates(choice: dict[str, Any] | None, words: Words) -> dict[str, Any] |
         [(t("candidate"), False), (t("weight"), True), *middle, (t("note"), False)],
         rows,
     )
+
+
+def _networks(results: dict[str, Any], words: Words) -> list[str]:
+    """Whether networks were trained, and what came of them."""
+    t, said = words.t, []
+    small, itself = (results.get("choice") or {}).get("networks"), results.get("network")
+    if small:
+        why = words.said(small["why"])
+        said.append(t("Trained networks among the candidates: %(why)s.", why=why))
+    if itself:
+        said.append(t("The pretrained network itself: %(why)s.", why=words.said(itself["why"])))
+    return said
 
 
 def _metrics(proof: dict[str, Any], words: Words) -> dict[str, Any] | None:
