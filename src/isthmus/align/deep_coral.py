@@ -19,7 +19,7 @@ class DeepCORAL(Objective):
 
     Parameters
     ----------
-    trade_off : float, default=10.0
+    trade_off : float, default=1.0
         The paper raises the weight until both losses are alike at the end. The division by 4 d^2
         makes the loss tiny for wide features, and it is in units of the features to the fourth
         power: the weight has to be found anew for each network.
