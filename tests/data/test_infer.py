@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from isthmus.data import read
 from isthmus.data.infer import find_roles
 from isthmus.data.options import Options
 from isthmus.data.tables import from_frame
@@ -190,3 +191,12 @@ def test_a_handful_of_rows_keeps_its_domain_column():
     assert found.domain == "site" and found.inputs == ["x"]
     found, _ = roles({"site": [f"s{i}" for i in range(40)], "x": range(40)})
     assert found.domain is None
+
+
+def test_what_the_source_reads_as_a_feature_is_no_label_of_the_target():
+    frame = pd.DataFrame({"rating": [1.5, 2.5, 3.5], "class": ["a", "b", "a"], "x": [1.0, 2, 3]})
+    assert read(frame).labels is not None
+    named = read(frame, inputs=("rating", "class", "x"))
+    assert named.labels is None and list(named.items.frame.columns) == ["rating", "class", "x"]
+    absent = read(frame, label="outcome", optional=("label",))
+    assert absent.labels is None  # the named one is missing: no other column takes its place

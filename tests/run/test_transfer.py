@@ -191,3 +191,13 @@ def test_a_budget_that_the_target_uses_up_still_leaves_a_source():
     assert result.results["proof"]["metrics"]["accuracy"]["value"] > 0.9
     (note,) = [n for n in result.results["notes"] if "time budget" in n]
     assert "exceeded for 200 of 900 source rows" in note
+
+
+def test_a_feature_named_like_a_label_stays_one_in_the_target():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(200, 3)), columns=["y", "rating", "z"])
+    frame["outcome"] = np.where(frame["y"] + frame["rating"] > 0, "up", "down")
+    unlabelled = frame[100:].drop(columns="outcome")
+    result = transfer(frame[:100], unlabelled, label="outcome", test=frame[100:])
+    assert len(result.predictions) == 100
+    assert result.results["proof"]["metrics"]["accuracy"]["value"] > 0.8

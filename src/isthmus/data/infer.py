@@ -65,7 +65,7 @@ class _Finder(Columns):
             roles.split = self._by_name("split", self._is_split)
         if roles.id is None and not self.options.refused("id"):
             roles.id = self._by_name("id", self._is_id) or self._running_number()
-        if not roles.label and not self.options.refused("label"):
+        if self.options.label is None and not roles.label:
             found = self._by_name("label", self._is_label)
             roles.label = [found] if found else []
         if roles.domain is None and not self.options.refused("domain"):
@@ -152,7 +152,7 @@ class _Finder(Columns):
         ranked = []
         for position, column in enumerate(self.pool):
             name = canonical(column)
-            if name in USUAL[role]:
+            if name in USUAL[role] and column not in self.options.inputs:
                 ranked.append((USUAL[role].index(name), position, column))
         for _, _, column in sorted(ranked):
             why = fits(column)
@@ -176,7 +176,9 @@ class _Finder(Columns):
         if not self.pool or not len(self.frame):
             return None
         first = self.frame.columns[0]
-        if first not in self.pool or (first != "column_1" and not self.headless):
+        if first not in self.pool or first in self.options.inputs:
+            return None
+        if first != "column_1" and not self.headless:
             return None
         if len(self.frame) < 2 or len(self.pool) < 2 or not self._unique_in_each_file(first):
             return None

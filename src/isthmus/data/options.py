@@ -13,6 +13,7 @@ from isthmus.types import Modality, Task
 MODALITIES: tuple[str, ...] = get_args(Modality)
 TASKS: tuple[str, ...] = get_args(Task)
 LISTED = 20
+CONTEXT = ("optional", "inputs")  # what other data said of these; no choice of the user
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Options:
     root: str | Path | None = None
     max_bad: float = 0.01
     optional: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         one_of(self.modality, MODALITIES, "modality")
@@ -64,7 +66,7 @@ class Options:
         return {
             f.name: getattr(self, f.name)
             for f in fields(self)
-            if getattr(self, f.name) is not f.default and f.name != "optional"
+            if getattr(self, f.name) is not f.default and f.name not in CONTEXT
         }
 
 

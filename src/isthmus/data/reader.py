@@ -67,6 +67,7 @@ def read(
     root: str | Path | None = None,
     max_bad: float | None = None,
     optional: tuple[str, ...] = (),
+    inputs: tuple[str, ...] = (),
 ) -> Samples:
     """Read a data set of any kind and say what was understood.
 
@@ -110,6 +111,9 @@ def read(
     optional : tuple of str, default=()
         Options among ``label, domain, group, id, split`` whose column may be absent, which is
         then noted: an unlabelled target has no label column.
+    inputs : tuple of str, default=()
+        Columns that no guess may take for a label, domain, group or id, whatever their name: the
+        features of the data that these belong to.
 
     Returns
     -------
@@ -147,6 +151,7 @@ def read(
         root=root,
         max_bad=limit,
         optional=tuple(optional),
+        inputs=tuple(inputs),
     )
     check_bad_share((), 0, max_bad=limit)
     if isinstance(data, Samples):

@@ -115,6 +115,7 @@ def pose(
     elsewhere = source is not None or target_labels is not None or test is not None
     absent_ok = ("label", "domain", "group", "split") if elsewhere else ()
     first = None if source is None else _read("source", source, source_domain, options, say)
+    options = beside(first, options)
     rows = _read("target", target, target_domain, {**options, "optional": absent_ok}, say)
     check = None if test is None else _read("test set", test, None, options, say)
     if first is not None and not first.labelled.any():
@@ -191,6 +192,17 @@ def _read(role: str, what: Any, domain: str | None, options: dict[str, Any], say
             f"the {role} is empty", where=samples.origin, remedy="Give at least one row or file"
         )
     return samples
+
+
+def beside(first: Samples | None, options: dict[str, Any]) -> dict[str, Any]:
+    """Reading options for what belongs to `first`: its features are features there as well.
+
+    A column named like a label ("rating", "class") is one in a table by itself; where the source
+    reads it as a feature it is none in the target, which lacks the column that the source is
+    labelled by.
+    """
+    columns = getattr(getattr(first, "inputs", None), "columns", None)
+    return options if columns is None else {**options, "inputs": tuple(map(str, columns))}
 
 
 def _keep_domain(samples: Samples, domain: str, role: str) -> Samples:

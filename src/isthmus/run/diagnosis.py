@@ -16,7 +16,7 @@ from isthmus.errors import UsageError
 from isthmus.evaluate.intervals import mean_interval
 from isthmus.fit.adapted import common_space
 from isthmus.fit.folds import folds as make_folds
-from isthmus.run.case import MAX_BAD, Case, _classes, _read, _same_modality, short_origin
+from isthmus.run.case import MAX_BAD, Case, _classes, _read, _same_modality, beside, short_origin
 from isthmus.run.extract import Extracted, Part, extract
 from isthmus.run.held_out_sources import held_out_sources
 from isthmus.run.labelfile import attach_labels
@@ -187,8 +187,8 @@ def read_pair(
             remedy="Give SOURCE and TARGET, or one data set with --source-domain and "
             "--target-domain",
         )
-    lenient = {**options, "optional": ("label", "domain", "group", "split")}
     first = _read("source", source, source_domain, options, say)
+    lenient = {**beside(first, options), "optional": ("label", "domain", "group", "split")}
     rows = _read("target", target, target_domain, lenient, say)
     _same_modality(first, rows)
     return first, rows

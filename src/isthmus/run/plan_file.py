@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import __version__, iofs
-from isthmus.data.options import Options
+from isthmus.data.options import CONTEXT, Options
 from isthmus.errors import DataError, UsageError
 from isthmus.select.methods import AUTO
 
@@ -36,7 +36,7 @@ def option_names() -> tuple[str, ...]:
         for name, parameter in inspect.signature(transfer).parameters.items()
         if parameter.kind is not parameter.VAR_KEYWORD and name not in ("say", "progress")
     ]
-    reading = [f.name for f in fields(Options) if f.name not in ("optional", "max_bad")]
+    reading = [f.name for f in fields(Options) if f.name not in (*CONTEXT, "max_bad")]
     return (*own, *reading, *(name for name in OPEN if name not in own))
 
 

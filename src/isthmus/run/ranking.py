@@ -18,7 +18,7 @@ from isthmus.discrepancy.wasserstein import sliced_wasserstein
 from isthmus.errors import DataError, UsageError
 from isthmus.fit.adapted import common_space
 from isthmus.fit.features import processor_for
-from isthmus.run.case import MAX_BAD, Case, _keep_domain, _read, _same_modality
+from isthmus.run.case import MAX_BAD, Case, _keep_domain, _read, _same_modality, beside
 from isthmus.run.extract import Part, extract
 from isthmus.transferability import Ranking, rank_backbones, rank_sources
 from isthmus.types import Array
@@ -188,7 +188,10 @@ def _read_all(
                 remedy="Give --target T, or --target-domain NAME",
             )
         return next(iter(candidates.values())), {}
-    lenient = {**options, "optional": ("label", "domain", "group", "split")} if given else options
+    lenient = options
+    if given:
+        options = beside(next(iter(candidates.values())), options)
+        lenient = {**options, "optional": ("label", "domain", "group", "split")}
     rows = _read("target", target, target_domain, lenient, say)
     _same_modality(rows, *candidates.values())
     return rows, {name: part.take(part.labelled) for name, part in candidates.items()}

@@ -171,3 +171,20 @@ def test_skill_of_noise_is_none():
     y = np.array(["a", "b"] * 100)
     assert abs(shortcuts.tree_skill(RNG.normal(size=200), y)) < 0.3
     assert shortcuts.tree_skill((y == "a").astype(float), y) == 1.0
+
+
+def test_equal_rows_of_a_table_with_few_different_rows_are_no_leak():
+    rng = np.random.default_rng(0)
+
+    def answers(n):
+        frame = pd.DataFrame({f"q{i}": rng.integers(0, 3, n) for i in range(4)})
+        return frame.assign(label=rng.choice(["no", "yes"], n))
+
+    one, other = answers(400), answers(300)
+    (found,) = [f for f in duplicates.find(view(one, other)) if f.code == "ISX001"]
+    assert found.severity == "warning" and "few different rows" in found.evidence
+    wide = pd.DataFrame(rng.normal(size=(400, 4)), columns=list("abcd"))
+    wide = wide.assign(label=rng.choice(["no", "yes"], 400))
+    copied = wide[:300][::-1].reset_index(drop=True)
+    (found,) = [f for f in duplicates.find(view(wide, copied)) if f.code == "ISX001"]
+    assert found.severity == "error" and "few different" not in found.evidence

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from isthmus.data.samples import FileItems, FrameItems, Samples
 from isthmus.errors import IsthmusError
 
 LEAST_WORDS = 5  # shorter texts ("Great phone!") are written twice by different people
+COMMON = 0.7  # of the shared rows: a table that repeats itself as often has few different rows
 STOPPING = 0.5  # share of scored rows from which on the test is no test
 TELLING = 0.005
 _WORD = re.compile(r"\w+")
@@ -57,6 +59,20 @@ def _row_keys(frame: Any) -> list[Any]:
     mostly_empty = frame.isna().mean(axis=1) > 0.5
     hashed = pd.util.hash_pandas_object(rounded, index=False)
     return [None if bare else int(h) for h, bare in zip(hashed, mostly_empty)]
+
+
+def repeated(part: Samples) -> float:
+    """Share of every other row of a table that is equal to one of the rows between; 0 for others.
+
+    What two draws from one table have in common where nothing was copied.
+    """
+    if not isinstance(part.items, FrameItems):
+        return 0.0
+    found = [key for key in keys(part) if key is not None]
+    order = np.random.default_rng(0).permutation(len(found))
+    first = {found[i] for i in order[::2]}
+    rest = [found[i] in first for i in order[1::2]]
+    return float(np.mean(rest)) if rest else 0.0
 
 
 def rounded_numbers(frame: Any) -> Any:
@@ -132,7 +148,16 @@ def find(view: RawView) -> Iterable[Finding]:
             continue
         pairs = shared_rows(part, scored)
         if pairs:
-            yield shared_finding(pairs, mine, part, role, scored, "equal content")
+            found = shared_finding(pairs, mine, part, role, scored, "equal content")
+            usual = repeated(part)
+            if found.severity == "error" and usual >= COMMON * len(pairs) / len(scored):
+                chance = (
+                    f"{100 * usual:.0f} % of one half of the {mine} rows are in the other half "
+                    "too: the table has few different rows, and equal ones need no copying"
+                )
+                evidence = f"{found.evidence}; {chance}"
+                found = replace(found, severity="warning", evidence=evidence)
+            yield found
 
 
 def shared_finding(
