@@ -53,7 +53,7 @@ def gathered(have: dict[str, Record], path: Path, variants: int) -> dict[str, Fo
     """Estimates of the reported records and of `variants` others; what the file holds is kept."""
     found: dict[str, Found] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     keys = [k for k in have if have[k].reported]
-    keys += [k for k in have if not have[k].reported][:variants]
+    keys += [k for k in have if k.startswith("variant/")][:variants]
     missing = [k for k in keys if k not in found]
     if missing:
         reported, extra = real_tasks(DATA, most=1000), extra_tasks(DATA)

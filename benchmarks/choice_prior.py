@@ -20,6 +20,7 @@ from safetensors.numpy import load_file
 from sklearn.ensemble import GradientBoostingRegressor
 
 from benchmarks.choice_extra import extra_tasks, variant
+from benchmarks.choice_made import made_table
 from benchmarks.choice_tasks import DATA, ChoiceTask, real_tasks
 from isthmus import iofs
 from isthmus.errors import IsthmusError
@@ -38,6 +39,7 @@ NAMES = tuple(c.name for c in CANDIDATES)
 ROOT = Path(__file__).resolve().parents[1]
 # Looked at on the reported tasks in leave-one-suite-out runs; see docs/log.md.
 TEMPERATURE, CAUTION, LEAST = 0.02, 0.75, 0.0025
+MADE = 200  # simulated tables
 CLIP = 0.25  # of a gain: one task that falls apart must not be all that the trees learn
 
 
@@ -185,6 +187,8 @@ def _job(job: tuple[str, int]) -> Record:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if kind == "reported":
         return record(_TASKS[i], reported=True)
+    if kind == "made":
+        return record(made_table(i), reported=False)
     return record(variant(_TASKS + _EXTRA, i), reported=False)
 
 
@@ -193,11 +197,15 @@ _EXTRA: list[ChoiceTask] = []
 
 
 def records(count: int, path: Path, data: Path = DATA) -> list[Record]:
-    """Records of the reported tasks and of `count` variants; what the file holds is not run."""
+    """Records of the reported tasks, of `count` variants and of `MADE` simulated tables.
+
+    What the file holds is not run.
+    """
     _TASKS[:] = real_tasks(data, most=1000)
     _EXTRA[:] = extra_tasks(data)
     have = load_records(path) if path.exists() else {}
     jobs = [("reported", i) for i in range(len(_TASKS))] + [("variant", i) for i in range(count)]
+    jobs += [("made", i) for i in range(MADE)]
     missing = [job for job in jobs if "/".join(map(str, job)) not in have]
     with Pool(os.cpu_count()) as pool:
         for n, (job, found) in enumerate(zip(missing, pool.imap(_job, missing), strict=True)):
