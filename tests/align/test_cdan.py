@@ -34,26 +34,15 @@ def test_with_a_constant_prediction_it_is_dann(pair, built, entropy):
         torch.testing.assert_close(x, y)
 
 
-def test_the_map_is_the_outer_product(built):
-    cdan = built(CDAN())
+@pytest.mark.parametrize("limit", [4096, 4])
+def test_what_is_read_is_the_outer_product_or_the_random_one(built, limit):
+    cdan = built(CDAN(max_size=limit, random_size=11))
     z, p = torch.randn(4, 5).double(), torch.rand(4, 3).double()
     wanted = torch.einsum("nk,nd->nkd", p, z).reshape(4, 15)
-    torch.testing.assert_close(cdan.combine(z, p), wanted)
-
-
-@pytest.mark.parametrize("limit", [4096, 4])
-@pytest.mark.parametrize("hidden", [(), (7,), (20, 3)])
-def test_without_the_outer_product_it_is_the_same(built, limit, hidden):
-    """The first layer class by class, and the slope, against the product written out."""
-    cdan = built(CDAN(hidden=hidden, max_size=limit, random_size=11))
-    z, p = torch.randn(6, 5).double(), torch.rand(6, 3).double()
-    first = cdan.discriminator[0](cdan.combine(z, p))
-    torch.testing.assert_close(cdan.first(z, p), first)
-    points = z.clone().requires_grad_(True)
-    odds = cdan.discriminator(cdan.combine(points, p))
-    (wanted,) = torch.autograd.grad(odds.sum(), points)
-    slope, weight = cdan.along(cdan.discriminator.judged(first)[1], p)
-    torch.testing.assert_close(slope @ weight, wanted)
+    if cdan.random:
+        wanted = (z @ cdan.draw_f) * (p @ cdan.draw_g)
+    reading, weight = cdan.reading(p), cdan.discriminator[0].weight
+    torch.testing.assert_close(reading.first(z, weight), wanted @ weight.T)
 
 
 def test_the_random_map_keeps_inner_products_on_average(built):
@@ -62,7 +51,7 @@ def test_the_random_map_keeps_inner_products_on_average(built):
     draw = torch.Generator().manual_seed(0)  # the tolerance is meant for these rows
     z = torch.randn(6, 5, generator=draw).double()
     p = torch.rand(6, 3, generator=draw).double()
-    mapped = cdan.combine(z, p)
+    mapped = cdan.reading(p).read(z)
     exact = (z @ z.T) * (p @ p.T)
     spread = exact.diagonal().mean().item()
     torch.testing.assert_close(mapped @ mapped.T, exact, rtol=0, atol=0.1 * spread)

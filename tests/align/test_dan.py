@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -60,3 +61,29 @@ def test_rows_far_from_the_origin_keep_their_digits(pair):
     near = DAN()(source, target, 0.0)
     far = [dataclasses.replace(b, features=b.features.detach() + 1000) for b in (source, target)]
     assert DAN()(*far, 0.0).item() == pytest.approx(near.item(), rel=1e-2)
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("sizes", [(6, 5), (1, 1), (1, 7), (30, 20)])
+def test_kernels_and_their_gradient_are_those_of_autograd(sizes, dtype, close):
+    """For any gradient of the matrix, also one that is not symmetric."""
+    draw = torch.Generator().manual_seed(0)
+    rows = torch.randn(sum(sizes), 4, generator=draw).to(dtype)
+    rows[-1] = rows[0]  # a pair at distance 0, which the median leaves out
+    z = rows.requires_grad_(True)
+    upstream = torch.randn(len(z), len(z), generator=draw).to(dtype)
+    squared = (z[:, None] - z[None]).square().sum(2)
+    chosen = squared.detach()[torch.triu(torch.ones_like(squared), 1) > 0]
+    chosen = chosen[chosen > 0]
+    median = np.median(chosen.numpy()) if len(chosen) else 1.0
+    wanted = sum(torch.exp(-squared / (2 * f * f * median)) for f in (0.25, 0.5, 1, 2, 4)) / 5
+    found = joint_gram(*z.split(sizes))
+    torch.testing.assert_close(found, wanted, rtol=close, atol=close)
+    a, b = (torch.autograd.grad((gram * upstream).sum(), z)[0] for gram in (found, wanted))
+    torch.testing.assert_close(a, b, rtol=close, atol=close)
+
+
+def test_a_second_derivative_is_refused():
+    z = torch.randn(5, 3, requires_grad=True)
+    with pytest.raises(UsageError, match="cannot be differentiated"):
+        torch.autograd.grad(joint_gram(z[:2], z[2:]).sum(), z, create_graph=True)

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from isthmus.align.gradient_reversal import gradient_reversal  # noqa: E402
 from isthmus.align.mdd import MDD, log_others  # noqa: E402
 
 
@@ -50,3 +51,16 @@ def test_the_probability_of_the_others_is_stable():
     got = log_others(logits, torch.tensor([0, 2]))
     wanted = torch.tensor([np.log(1 + np.e) - 800, np.log(2 / 3)]).double()
     torch.testing.assert_close(got, wanted)
+
+
+def test_both_domains_at_once_are_as_one_after_the_other(pair, built):
+    source, target = pair(5, 3)
+    mdd = built(MDD(gamma=None, hidden=4))
+    leaves = [source.features, target.features, *mdd.parameters()]
+    s, t = (mdd.adversary(gradient_reversal(b.features, 0.3)) for b in (source, target))
+    agree = torch.nn.functional.cross_entropy(s, source.logits.argmax(1))
+    wanted = 4 * agree - log_others(t, target.logits.argmax(1)).mean()
+    found = mdd(source, target, 1.0)
+    torch.testing.assert_close(found, wanted)
+    for a, b in zip(*(torch.autograd.grad(v, leaves) for v in (found, wanted)), strict=True):
+        torch.testing.assert_close(a, b)

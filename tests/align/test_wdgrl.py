@@ -13,15 +13,14 @@ from isthmus.types import DomainBatch  # noqa: E402
 
 
 def test_a_unit_slope_costs_nothing_and_another_its_square():
-    one = torch.ones(9, 1).double()
-    weight = lambda *values: torch.tensor([values]).double().requires_grad_()  # noqa: E731
-    assert gradient_penalty(one, weight(0.6, 0.8)).item() == pytest.approx(0, abs=1e-12)
-    steep = weight(3.0, 4.0)
-    penalty = gradient_penalty(one, steep)
+    squares = lambda *weight: torch.tensor(weight).double().square().sum().expand(9)  # noqa: E731
+    assert gradient_penalty(squares(0.6, 0.8)).item() == pytest.approx(0, abs=1e-12)
+    steep = torch.tensor([3.0, 4.0]).double().requires_grad_()
+    penalty = gradient_penalty(steep.square().sum().expand(9))
     assert penalty.item() == pytest.approx(16)
     penalty.backward()  # d (|w| - 1)^2 = 2 (|w| - 1) w / |w|
-    torch.testing.assert_close(steep.grad, torch.tensor([[4.8, 6.4]]).double())
-    assert gradient_penalty(one, weight(0.0, 0.0)).item() == pytest.approx(1, abs=1e-5)
+    torch.testing.assert_close(steep.grad, torch.tensor([4.8, 6.4]).double())
+    assert gradient_penalty(squares(0.0, 0.0)).item() == pytest.approx(1, abs=1e-5)
 
 
 def test_points_lie_between_pairs():

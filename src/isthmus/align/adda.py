@@ -11,7 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus.align.base import Minimise, Procedure
-from isthmus.align.discriminator import Discriminator, domain_accuracy, domain_loss
+from isthmus.align.discriminator import (
+    Discriminator,
+    domain_accuracy,
+    domain_loss,
+    signed_shares,
+)
 from isthmus.align.encoders import encoder_parameters
 from isthmus.align.views import full_precision
 
@@ -101,15 +106,16 @@ class ADDA(Procedure):
         with torch.no_grad():
             s = full_precision(self.fixed.features(source.inputs))
         t = full_precision(self.network.features(target.inputs))
-        odds = self.discriminator(s), self.discriminator(t.detach())
-        domain = domain_loss(*odds)
+        odds = self.discriminator(torch.cat([s, t.detach()]))
+        shares = signed_shares(odds, len(s))
+        domain = domain_loss(odds, shares)
         minimise(domain, (self.domain,))
         fooled = F.softplus(-self.discriminator(t)).mean()
         minimise(fooled, (self.target,))
         return {
             "domain": domain.detach(),
             "fooled": fooled.detach(),
-            "domain_accuracy": domain_accuracy(*odds),
+            "domain_accuracy": domain_accuracy(odds, shares),
         }
 
 

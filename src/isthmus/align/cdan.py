@@ -13,9 +13,11 @@ from isthmus.align.discriminator import (
     domain_accuracy,
     domain_loss,
     opposed_features,
+    signed_shares,
     slope_penalty,
 )
 from isthmus.align.gradient_reversal import ramp
+from isthmus.align.readings import ByClass, Drawn, Reading
 from isthmus.align.views import entropy, need_classes
 from isthmus.types import DomainBatch
 
@@ -93,50 +95,21 @@ class CDAN(Objective):
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         coefficient = self.strength * ramp(progress, self.gamma)
         logits = torch.cat([source.logits.detach(), target.logits.detach()])
-        sizes = len(source.features), len(target.features)
-        z, p = opposed_features(source, target, coefficient), logits.softmax(1)
-        odds, slope = self.discriminator.judged(self.first(z, p))
-        s, t = odds.split(sizes)
-        self.figures = {"domain_accuracy": domain_accuracy(s, t)}
-        weights: tuple[Tensor | None, ...] = (None, None)
+        z = opposed_features(source, target, coefficient)
+        odds, squares = self.discriminator.judged(z, self.reading(logits.softmax(1)))
+        count = len(source.features)
+        shares = weighted = signed_shares(odds, count)
+        self.figures = {"domain_accuracy": domain_accuracy(odds, shares)}
         if self.entropy:
-            weights = (1 + torch.exp(-entropy(logits))).split(sizes)
-        loss = domain_loss(s, t, *weights)
+            sure = 1 + torch.exp(-entropy(logits))
+            weighted = signed_shares(odds, count, sure[:count], sure[count:])
+        loss = domain_loss(odds, weighted)
         if self.penalty:
-            loss = loss + self.penalty * slope_penalty(*self.along(slope, p), *sizes)
+            loss = loss + self.penalty * slope_penalty(squares, shares)
         return loss
 
-    def first(self, features: Tensor, predictions: Tensor) -> Tensor:
-        """(n, h): the discriminator's first layer on `combine` of features and predictions.
-
-        The outer product of a row is never made: ``W (p (x) z) = sum_k p_k (W_k z)`` holds h k
-        numbers a row in the place of k d, and is one product for all classes.
-        """
-        layer = self.discriminator.first
+    def reading(self, predictions: Tensor) -> Reading:
+        """What the discriminator reads of rows with these predictions, (n, k)."""
         if self.random:
-            found: Tensor = layer(self.combine(features, predictions))
-            return found
-        n, k = predictions.shape
-        each = features @ self._by_class(k).T  # (n, h k)
-        return (each.view(n, -1, k) * predictions[:, None, :]).sum(2) + layer.bias
-
-    def along(self, slope: Tensor, predictions: Tensor) -> tuple[Tensor, Tensor]:
-        """From the slope along what `first` gives, the two factors of the slope along z."""
-        n, k = predictions.shape
-        slope = slope.expand(n, -1)
-        if self.random:
-            return (slope @ self.discriminator.first.weight) * (predictions @ self.draw_g), (
-                self.draw_f.T
-            )
-        return (slope[:, :, None] * predictions[:, None, :]).flatten(1), self._by_class(k)
-
-    def _by_class(self, k: int) -> Tensor:
-        """(h k, d): the first layer's weights, one row for each unit and class."""
-        weight = self.discriminator.first.weight
-        return weight.view(len(weight) * k, -1)
-
-    def combine(self, features: Tensor, predictions: Tensor) -> Tensor:
-        """(n, d) and (n, k) -> their outer products (n, k d), or random ones (n, random_size)."""
-        if self.random:
-            return (features @ self.draw_f) * (predictions @ self.draw_g)
-        return (predictions[:, :, None] * features[:, None, :]).flatten(1)
+            return Drawn(self.draw_f, predictions @ self.draw_g)
+        return ByClass(predictions)

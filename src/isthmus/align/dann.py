@@ -12,6 +12,7 @@ from isthmus.align.discriminator import (
     domain_accuracy,
     domain_loss,
     opposed_features,
+    signed_shares,
     slope_penalty,
 )
 from isthmus.align.gradient_reversal import ramp
@@ -75,14 +76,10 @@ class DANN(Objective):
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         coefficient = self.strength * ramp(progress, self.gamma)
-        first = self.discriminator.first
-        odds, slope = self.discriminator.judged(
-            first(opposed_features(source, target, coefficient))
-        )
-        sizes = len(source.features), len(target.features)
-        s, t = odds.split(sizes)
-        self.figures = {"domain_accuracy": domain_accuracy(s, t)}
-        loss = domain_loss(s, t)
+        odds, squares = self.discriminator.judged(opposed_features(source, target, coefficient))
+        shares = signed_shares(odds, len(source.features))
+        self.figures = {"domain_accuracy": domain_accuracy(odds, shares)}
+        loss = domain_loss(odds, shares)
         if self.penalty:
-            loss = loss + self.penalty * slope_penalty(slope, first.weight, *sizes)
+            loss = loss + self.penalty * slope_penalty(squares, shares)
         return loss

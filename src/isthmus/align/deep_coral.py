@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from isthmus.align.base import Objective
@@ -39,11 +40,29 @@ class DeepCORAL(Objective):
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         zs, zt = (full_precision(layer(batch, self.layer)) for batch in (source, target))
-        difference = covariance(zs) - covariance(zt)
-        return difference.square().sum() / (4 * zs.shape[1] ** 2)
+        return squared_distance(zs, zt) / (4 * zs.shape[1] ** 2)
+
+
+def squared_distance(zs: Tensor, zt: Tensor) -> Tensor:
+    """``|C_s - C_t|_F^2`` of the rows' covariances, by the smaller matrix.
+
+    With X the rows of both, centred and scaled so that ``C_s - C_t = X' E X``, E = diag(1, ..,
+    -1, ..), it is also ``sum_ij e_i e_j (X X')_ij^2``: (n, n) in the place of (d, d) twice.
+    """
+    if len(zs) + len(zt) >= zs.shape[1]:
+        return (covariance(zs) - covariance(zt)).square().sum()
+    both = torch.cat([_scaled(zs), _scaled(zt)])
+    sign = both.new_ones(len(both))
+    sign[len(zs) :] = -1
+    return sign @ (both @ both.T).square() @ sign
 
 
 def covariance(z: Tensor) -> Tensor:
     """(d, d) covariance with n - 1 in the denominator (1 for a single row)."""
-    centred = z - z.mean(0)
-    return centred.T @ centred / max(len(z) - 1, 1)
+    scaled = _scaled(z)
+    return scaled.T @ scaled
+
+
+def _scaled(z: Tensor) -> Tensor:
+    """(n, d) rows whose squares sum up to the covariance."""
+    return (z - z.mean(0)) / max(len(z) - 1, 1) ** 0.5

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus.align.gradient_reversal import gradient_reversal
+from isthmus.align.judged import judged
+from isthmus.align.readings import AsItIs, Reading
 from isthmus.types import DomainBatch
 
 
@@ -36,34 +38,21 @@ class Discriminator(nn.Sequential):
         odds: Tensor = super().forward(features)
         return odds.squeeze(1)
 
-    @property
-    def first(self) -> nn.Linear:
-        """The layer that reads the features."""
-        layer = self[0]
-        assert isinstance(layer, nn.Linear)
-        return layer
+    def judged(self, features: Tensor, reading: Reading | None = None) -> tuple[Tensor, Tensor]:
+        """Log odds of every row, (n,), and the squared length of their slope, (n,).
 
-    def judged(self, first: Tensor) -> tuple[Tensor, Tensor]:
-        """What the first layer puts out, (n, h), to the log odds and their slope along it.
+        Parameters
+        ----------
+        features : tensor of shape (n, d)
+        reading : Reading, optional
+            What the first layer makes of them; default: it reads them as they are.
 
         Returns
         -------
-        odds : tensor of shape (n,)
-        slope : tensor of shape (n, h), or (1, h) where there is no hidden layer
-            ``d odds / d first``. Dense layers with ReLU have it in closed form, row by row: the
-            product of the weights of the units that are on. Which are on has no gradient; the
-            weights have theirs. `slope @ self.first.weight` is the slope along the features.
+        odds, squares : tensor of shape (n,)
+            See `isthmus.align.judged.judged`: the squares' gradient does not reach the features.
         """
-        later, on = list(self)[1:], []
-        x = first
-        for layer in later:
-            x = layer(x)
-            if isinstance(layer, nn.ReLU):
-                on.append((x.detach() > 0).to(x.dtype))
-        slope = first.new_ones(1, 1)
-        for layer in reversed(later):
-            slope = slope @ layer.weight if isinstance(layer, nn.Linear) else slope * on.pop()
-        return x.squeeze(1), slope
+        return judged(features, reading or AsItIs(), list(self.parameters()))
 
 
 def opposed_features(source: DomainBatch, target: DomainBatch, coefficient: float) -> Tensor:
@@ -71,39 +60,53 @@ def opposed_features(source: DomainBatch, target: DomainBatch, coefficient: floa
     return gradient_reversal(torch.cat([source.features, target.features]), coefficient)
 
 
-def opposed(
-    discriminator: nn.Module, source: DomainBatch, target: DomainBatch, coefficient: float
-) -> tuple[Tensor, Tensor]:
-    """Log odds of "source" of both domains, (n_s,) and (n_t,), behind a gradient reversal.
-
-    Both pass the discriminator as one batch: it has no statistics of the batch, and one product
-    takes less time than two.
-    """
-    odds: Tensor = discriminator(opposed_features(source, target, coefficient))
-    s, t = odds.split([len(source.features), len(target.features)])
-    return s, t
-
-
-def domain_loss(
-    source: Tensor,
-    target: Tensor,
+def signed_shares(
+    odds: Tensor,
+    count: int,
     source_weights: Tensor | None = None,
     target_weights: Tensor | None = None,
 ) -> Tensor:
-    """Binary cross-entropy of the domains; each domain counts one half, whatever its rows.
+    """(n,) what each row counts in a mean over both domains; source rows, the first, are positive.
+
+    Each domain counts one half, whatever its rows: the shares of the source's sum to 1/2, those
+    of the target's to -1/2 (to 0 where all weights are 0).
 
     Parameters
     ----------
-    source, target : tensor of shape (n_s,), (n_t,)
-        Log odds of "source".
+    odds : tensor of shape (n,)
+        Log odds of both domains; their type and place are the result's.
+    count : int
+        Rows of the source.
     source_weights, target_weights : tensor, optional
         Weights of the rows within their domain; their scale does not matter.
     """
-    s, t = F.softplus(-source), F.softplus(target)
-    return (weighted_mean(s, source_weights) + weighted_mean(t, target_weights)) / 2
+    shares = odds.new_full((len(odds),), -0.5 / max(len(odds) - count, 1))
+    shares[:count] = 0.5 / max(count, 1)
+    if source_weights is None and target_weights is None:
+        return shares
+    sides = zip(shares.split([count, len(odds) - count]), (source_weights, target_weights))
+    return torch.cat(
+        [
+            side if w is None else w.to(side) * (side.sum() / w.sum().clamp_min(1e-12))
+            for side, w in sides
+        ]
+    )
 
 
-def slope_penalty(slope: Tensor, weight: Tensor, *sizes: int) -> Tensor:
+def domain_loss(odds: Tensor, shares: Tensor) -> Tensor:
+    """Binary cross-entropy of the domains.
+
+    Parameters
+    ----------
+    odds : tensor of shape (n,)
+        Log odds of "source", the source's rows first.
+    shares : tensor of shape (n,)
+        What each row counts, `signed_shares`.
+    """
+    return F.softplus(odds * -shares.sign()) @ shares.abs()
+
+
+def slope_penalty(squares: Tensor, shares: Tensor) -> Tensor:
     """Mean square slope of a discriminator at the features of all domains, which count alike.
 
     ``mean |d odds / d z|^2``: zero-centred, at the data (Mescheder, Geiger and Nowozin, *Which
@@ -112,24 +115,12 @@ def slope_penalty(slope: Tensor, weight: Tensor, *sizes: int) -> Tensor:
 
     Parameters
     ----------
-    slope : tensor of shape (n, h) or (1, h)
+    squares : tensor of shape (n,)
         Of the rows of all domains, `Discriminator.judged`.
-    weight : tensor of shape (h, d)
-        From there on to the features: ``d odds / d z = slope @ weight``.
-    *sizes : int
-        Rows of each domain.
+    shares : tensor of shape (n,)
+        What each row counts, `signed_shares`.
     """
-    squares = squared_length(slope, weight)
-    if len(squares) == 1:  # a linear discriminator has one slope everywhere
-        return squares[0]
-    return torch.stack([part.mean() for part in squares.split(sizes)]).mean()
-
-
-def squared_length(slope: Tensor, weight: Tensor) -> Tensor:
-    """(n,) squared lengths of the rows of ``slope @ weight``, by the cheaper order of products."""
-    if len(weight) < min(len(slope), weight.shape[1]):
-        return ((slope @ (weight @ weight.T)) * slope).sum(1)
-    return (slope @ weight).square().sum(1)
+    return squares @ shares.abs()
 
 
 def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
@@ -140,6 +131,6 @@ def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
 
 
 @torch.no_grad()
-def domain_accuracy(source: Tensor, target: Tensor) -> Tensor:
-    """Share of the rows whose domain is told, each domain one half; 0.5 is a guess."""
-    return ((source > 0).float().mean() + (target <= 0).float().mean()) / 2
+def domain_accuracy(odds: Tensor, shares: Tensor) -> Tensor:
+    """Share of the rows whose domain is told, as `domain_loss` counts them; 0.5 is a guess."""
+    return ((odds > 0) == (shares > 0)).to(shares) @ shares.abs()

@@ -8,7 +8,13 @@ from torch import Tensor
 
 from isthmus.align.base import Objective
 from isthmus.align.class_shares import effective_size
-from isthmus.align.discriminator import Discriminator, domain_accuracy, domain_loss, opposed
+from isthmus.align.discriminator import (
+    Discriminator,
+    domain_accuracy,
+    domain_loss,
+    opposed_features,
+    signed_shares,
+)
 from isthmus.align.gradient_reversal import ramp
 from isthmus.align.views import entropy, need_classes
 from isthmus.types import DomainBatch
@@ -63,13 +69,15 @@ class IWAN(Objective):
         self.discriminator = Discriminator(num_features, tuple(self.hidden))
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
-        outlying, usual = (self.weigher(batch.features.detach()) for batch in (source, target))
-        weights = (-outlying.detach()).sigmoid()
         coefficient = self.strength * ramp(progress, self.gamma)
-        s, t = opposed(self.discriminator, source, target, coefficient)
+        features = opposed_features(source, target, coefficient)
+        seen, odds = self.weigher(features.detach()), self.discriminator(features)
+        count = len(source.features)
+        weights = (-seen[:count].detach()).sigmoid()
+        shares = signed_shares(odds, count)
         self.figures = {
-            "domain_accuracy": domain_accuracy(s, t),
+            "domain_accuracy": domain_accuracy(odds, shares),
             "effective_rows": effective_size(weights) / len(weights),
         }
-        loss = domain_loss(s, t, weights) + domain_loss(outlying, usual)
-        return loss + self.entropy * entropy(target.logits).mean()
+        loss = domain_loss(odds, signed_shares(odds, count, weights))
+        return loss + domain_loss(seen, shares) + self.entropy * entropy(target.logits).mean()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isthmus.align.views import full_precision
+from isthmus.align.views import full_precision, refuse_second_derivative
 from isthmus.discrepancy.mmd import FACTORS
 
 
@@ -29,32 +29,36 @@ def joint_gram(zs: Tensor, zt: Tensor, factors: tuple[float, ...] = FACTORS) -> 
     """
     with torch.autocast(zs.device.type, enabled=False):
         pooled = full_precision(torch.cat([zs, zt]))
-        # no distance changes by it, and rows far from the origin keep their digits
-        pooled = pooled - pooled.mean(0).detach()
-        norms = pooled.square().sum(1)
-        squared = (norms[:, None] + norms[None, :] - 2 * pooled @ pooled.T).clamp_min(0)
-        median = _median(squared.detach())
-        found: Tensor = _Mixture.apply(squared / (-2 * median), factors)  # type: ignore[no-untyped-call]
+        found: Tensor = _Gram.apply(pooled, factors)  # type: ignore[no-untyped-call]
         return found
 
 
-class _Mixture(torch.autograd.Function):
-    """``mean_f exp(x / f^2)`` of each entry; one product on the way back for all kernels."""
+class _Gram(torch.autograd.Function):
+    """All kernels of the pooled rows; on the way back one product for all of them."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, factors: tuple[float, ...]) -> Tensor:
+    def forward(ctx: Any, pooled: Tensor, factors: tuple[float, ...]) -> Tensor:
+        # no distance changes by it, and rows far from the origin keep their digits
+        pooled = pooled - pooled.mean(0)
+        norms = pooled.square().sum(1)
+        squared = torch.addmm(norms[:, None] + norms, pooled, pooled.T, alpha=-2).clamp_min_(0)
+        scale = -0.5 / _median(squared)
+        x = squared.mul_(scale)
         total, slope = torch.zeros_like(x), torch.zeros_like(x)
         for f in factors:
             each = (x / f**2).exp_()
             total += each
             slope.add_(each, alpha=1 / f**2)
-        ctx.save_for_backward(slope.div_(len(factors)))
+        ctx.save_for_backward(pooled, slope.mul_(scale / len(factors)))
         return total.div_(len(factors))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        (slope,) = ctx.saved_tensors
-        return gradients[0] * slope, None
+        refuse_second_derivative("a kernel matrix")
+        pooled, slope = ctx.saved_tensors
+        each = gradients[0] * slope  # of the squared distances
+        each = each + each.T
+        return 2 * torch.addmm(pooled * each.sum(1)[:, None], each, pooled, alpha=-1), None
 
 
 def discrepancy(gram: Tensor, count: int) -> Tensor:
@@ -68,14 +72,19 @@ def discrepancy(gram: Tensor, count: int) -> Tensor:
     return weights @ gram @ weights
 
 
-def _median(squared: Tensor) -> Tensor:
+def _median(squared: Tensor) -> float:
     """Median of the positive squared distances, as NumPy takes it; 1 where there are none."""
-    upper = torch.triu_indices(len(squared), len(squared), 1, device=squared.device)
-    pairs = squared[upper[0], upper[1]]
-    none = int((pairs <= 1e-12 * pairs.amax().clamp_min(1e-30)).sum()) if len(pairs) else 0
+    n = len(squared)
+    at = torch.triu_indices(n, n, 1, device=squared.device)
+    chosen = squared.view(-1).index_select(0, at[0] * n + at[1])
+    pairs = chosen.cpu().numpy()  # NumPy finds a place sooner than torch
+    if not len(pairs):
+        return 1.0
+    none = int((pairs <= 1e-12 * max(pairs.max(), 1e-30)).sum())  # they come first
     count = len(pairs) - none
     if not count:
-        return squared.new_ones(())
-    # the ones that are not positive come first: selecting two places costs less than sorting all
-    low, high = (pairs.kthvalue(none + k + 1).values for k in ((count - 1) // 2, count // 2))
-    return (low + high) / 2
+        return 1.0
+    place = none + (count - 1) // 2
+    pairs.partition(place)
+    above = pairs[place] if count % 2 else pairs[place + 1 :].min()
+    return float(pairs[place] + above) / 2

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus.align.base import Objective
-from isthmus.align.gradient_reversal import gradient_reversal, ramp
+from isthmus.align.discriminator import opposed_features
+from isthmus.align.gradient_reversal import ramp
 from isthmus.align.views import need_classes
 from isthmus.types import DomainBatch
 
@@ -65,10 +66,8 @@ class MDD(Objective):
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         coefficient = self.strength * ramp(progress, self.gamma)
-        s, t = (
-            self.adversary(gradient_reversal(batch.features, coefficient))
-            for batch in (source, target)
-        )
+        both = self.adversary(opposed_features(source, target, coefficient))
+        s, t = both.split([len(source.features), len(target.features)])
         agree = F.cross_entropy(s, source.logits.argmax(1))
         disagree = -log_others(t, target.logits.argmax(1)).mean()
         return self.margin * agree + disagree

@@ -14,7 +14,8 @@ from isthmus.align.discriminator import (
     Discriminator,
     domain_accuracy,
     domain_loss,
-    opposed,
+    opposed_features,
+    signed_shares,
     weighted_mean,
 )
 from isthmus.align.gradient_reversal import ramp
@@ -79,12 +80,13 @@ class PADA(Objective):
         weights = (shares / shares.max())[labels.clamp_min(0)]
         weights = torch.where(labels >= 0, weights, (shares / shares.max()).mean())
         coefficient = self.strength * ramp(progress, self.gamma)
-        s, t = opposed(self.discriminator, source, target, coefficient)
+        odds = self.discriminator(opposed_features(source, target, coefficient))
+        count = len(source.features)
         self.figures = {
-            "domain_accuracy": domain_accuracy(s, t),
+            "domain_accuracy": domain_accuracy(odds, signed_shares(odds, count)),
             "effective_classes": effective_size(shares),
         }
-        loss = domain_loss(s, t, weights)
+        loss = domain_loss(odds, signed_shares(odds, count, weights))
         if self.trade_off == 0:
             return loss
         return loss + self._reweighting(source.logits, labels, weights) / self.trade_off

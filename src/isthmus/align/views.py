@@ -67,3 +67,21 @@ def entropy(logits: Tensor) -> Tensor:
 def full_precision(values: Tensor) -> Tensor:
     """float32 where `values` came in half precision from autocast, else as they are."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def refuse_second_derivative(what: str) -> None:
+    """To be called in a closed-form `backward`, whose result has no graph.
+
+    torch's `once_differentiable` lets a graph through whose incoming gradient is a constant.
+
+    Raises
+    ------
+    UsageError
+        If the gradient is to be differentiated itself.
+    """
+    if torch.is_grad_enabled():
+        raise UsageError(
+            f"the gradient of {what} cannot be differentiated",
+            why="it is in closed form",
+            remedy="Leave out create_graph=True",
+        )

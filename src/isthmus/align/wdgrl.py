@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from isthmus.align.base import Objective
-from isthmus.align.discriminator import Discriminator, opposed_features, squared_length
-from isthmus.align.gradient_reversal import ramp
+from isthmus.align.discriminator import Discriminator
+from isthmus.align.gradient_reversal import gradient_reversal, ramp
 from isthmus.types import DomainBatch
 
 
@@ -60,11 +60,11 @@ class WDGRL(Objective):
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         coefficient = self.strength * ramp(progress, self.gamma)
         n, m = len(source.features), len(target.features)
-        points = torch.cat([opposed_features(source, target, coefficient), between(source, target)])
-        odds, slope = self.critic.judged(self.critic.first(points))
+        points = torch.cat([source.features, target.features, between(source, target)])
+        odds, squares = self.critic.judged(gradient_reversal(points, coefficient))
         distance = odds[:n].mean() - odds[n : n + m].mean()
         self.figures = {"wasserstein": distance.detach()}
-        return -distance + self.penalty * gradient_penalty(slope, self.critic.first.weight)
+        return -distance + self.penalty * gradient_penalty(squares)
 
 
 def between(source: DomainBatch, target: DomainBatch) -> Tensor:
@@ -75,8 +75,8 @@ def between(source: DomainBatch, target: DomainBatch) -> Tensor:
     return share * zs[:count] + (1 - share) * zt[:count]
 
 
-def gradient_penalty(slope: Tensor, weight: Tensor) -> Tensor:
-    """``mean (|d critic / d point| - 1)^2`` of ``d critic / d point = slope @ weight``, (n, d)."""
+def gradient_penalty(squares: Tensor) -> Tensor:
+    """``mean (|d critic / d point| - 1)^2`` of the slopes' squared lengths, (n,)."""
     # the root has no gradient at zero, where a critic of dead units starts
-    norm = (squared_length(slope, weight) + 1e-12).sqrt()
+    norm = (squares + 1e-12).sqrt()
     return (norm - 1).square().mean()
