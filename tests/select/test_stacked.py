@@ -17,6 +17,7 @@ from isthmus.select import candidates as table
 from isthmus.select import stacked
 from isthmus.select.candidates import CANDIDATES, candidates
 from isthmus.select.evidence import cross_validate
+from isthmus.select.prior import choice_prior
 from isthmus.select.routes.base import Domains, Labelled
 from isthmus.select.routes.target_only import TargetOnly
 from isthmus.select.stacked import TRUST, stack, tempered
@@ -112,9 +113,11 @@ def test_what_a_route_was_in_every_fold_is_not_fitted_again():
 
 def test_the_choice_without_labels_is_a_candidate_that_no_label_moves():
     domains = pair(shots=3, noise=1.6)[0]
-    free = stacked.label_free(domains, new_model, seed=0)
+    free, found = stacked.label_free(domains, new_model, seed=0, prior=choice_prior())
+    assert set(free.names) <= set(found.order)
     wrong = replace(domains.target, y=NAMES[(np.arange(len(domains.target)) + 1) % 3])
-    other = stacked.label_free(replace(domains, target=wrong), new_model, seed=0)
+    turned = replace(domains, target=wrong)
+    other, _ = stacked.label_free(turned, new_model, seed=0, prior=choice_prior())
     np.testing.assert_array_equal(free.predict_proba(domains.Xt), other.predict_proba(domains.Xt))
     # its members stand in the blend, each with its part of the weight
     flat, weights = stacked.expanded(
@@ -127,13 +130,29 @@ def test_the_choice_without_labels_is_a_candidate_that_no_label_moves():
     np.testing.assert_allclose(mixed, wanted)
 
 
+def label_free_of(domains):
+    return stacked.label_free(domains, new_model, seed=0, prior=choice_prior())[1]
+
+
+def test_what_the_table_fears_starts_with_a_smaller_share():
+    prior = choice_prior()
+    found = label_free_of(pair()[0])
+    gain = np.array([{"information-tight": -0.1, "coral": 0.05}.get(n, 0.0) for n in found.order])
+    found = replace(found, gain=gain, downside=np.zeros(len(gain)))
+    names = ["pooled", "coral", "information-tight", "information-firm"]
+    factor = np.exp(-0.1 / prior.temperature)
+    assert stacked.hoped(names, found, prior) == pytest.approx([1, 1, factor, factor])
+    assert stacked.hoped([stacked.LABEL_FREE], replace(found, gain=gain - 1), prior)[0] < 1e-6
+
+
 def test_without_folds_the_shares_stand():
     domains, _, _ = pair(shots=1)
     found = stack(domains, new_model, [])
     assert found.evidence.status == "unscored" and found.held == ()
     weight = {line.name: line.weight for line in found.lines}
-    assert weight["pooled"] == pytest.approx(5 * weight["coral"])
-    assert weight["label-free"] == pytest.approx(weight["pooled"])
+    feared = stacked.hoped(["coral"], label_free_of(domains), choice_prior())[0]
+    assert weight["pooled"] * feared == pytest.approx(5 * weight["coral"]) and feared <= 1
+    assert 0 < weight["label-free"] <= weight["pooled"]
 
 
 def test_what_serves_is_what_was_weighed():

@@ -28,7 +28,7 @@ from isthmus.select.evidence import TOO_FEW, Evidence, Folds
 from isthmus.select.prior import ChoicePrior, choice_prior
 from isthmus.select.routes.base import Domains, ModelFactory, Route
 from isthmus.select.rung import NETWORKS, Rung, asked_for
-from isthmus.select.trials import try_all, weigh
+from isthmus.select.trials import Weighed, try_all, weigh
 from isthmus.types import Array
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 MOST = 3000  # source rows: each candidate is fitted once a fold
 TRUST = 0.25  # of the labelled rows' log-likelihood: they are few, and weights overfit
 LABEL_FREE = "label-free"  # the candidate that is the choice without labels
+KIN = {"information-firm": "information-tight"}  # which the table knows by another name
 INNER = 0.05  # weight in it below which one of its own candidates is left out
 
 
@@ -143,7 +144,7 @@ def stack(
 
     ``w ~ share * exp(TRUST * sum_i log p(y_i | x_i))`` over labelled rows i, each probability
     from a fit without row i: Bayesian model averaging with a tempered likelihood, and with the
-    candidates' `share` as the prior. A row that several repeats hold out counts once, with their
+    candidates' `share` as the prior, lowered where the learned table fears a loss (`hoped`). A row that several repeats hold out counts once, with their
     mean. Each candidate's confidence is set by the same rows first (`isthmus.select.confidence`):
     in a mean one that is sure and wrong drowns others that are right and modest.
 
@@ -163,11 +164,15 @@ def stack(
     last: IsthmusError | None = None
     rung, tried = Rung(False, ""), list[Candidate]()
 
-    @cache
-    def whole() -> BlendModel:
-        return label_free(some, new_model, seed=seed, deadline=deadline, prior=prior, clock=clock)
+    table_of = prior or choice_prior()
 
-    free = Candidate(LABEL_FREE, "none", lambda _, parts: [whole()] * len(parts), share=LEADING)
+    @cache
+    def whole() -> tuple[BlendModel, Weighed]:
+        return label_free(
+            some, new_model, seed=seed, deadline=deadline, prior=table_of, clock=clock
+        )
+
+    free = Candidate(LABEL_FREE, "none", lambda _, parts: [whole()[0]] * len(parts), share=LEADING)
     every = np.arange(len(known))
 
     def cast() -> Iterator[Candidate]:
@@ -205,6 +210,8 @@ def stack(
         raise last
     names = list(models)
     shares = np.array([one.share for one in tried if one.name in models])
+    if LABEL_FREE in models:
+        shares = shares * hoped(names, whole()[1], table_of)
     said = Confidence([held[name] for name in names], [test for _, test in folds], truth)
     scores, row_total, blended = [], np.zeros(len(known)), list[Array]()
     for f, (train, test) in enumerate(folds):
@@ -267,15 +274,30 @@ def label_free(
     *,
     seed: int,
     deadline: float | None = None,
-    prior: ChoicePrior | None = None,
+    prior: ChoicePrior,
     clock: Callable[[], float] = time.monotonic,
-) -> BlendModel:
+) -> tuple[BlendModel, Weighed]:
     """What the learned table makes of the pair where no target label is to be had."""
     some, _ = drawn(replace(domains, target=None), seed, most_source=MOST, most_target=MOST)
     bench = Bench(some, new_model)
     tried = try_all(bench, candidates(labelled=False), deadline=deadline, clock=clock)
-    found = weigh(bench, tried, prior or choice_prior(), seed=seed, least=INNER)
-    return pruned(tried.models, dict(zip(found.order, found.weights.tolist(), strict=True)))
+    found = weigh(bench, tried, prior, seed=seed, least=INNER)
+    worth = dict(zip(found.order, found.weights.tolist(), strict=True))
+    return pruned(tried.models, worth), found
+
+
+def hoped(names: Sequence[str], found: Weighed, prior: ChoicePrior) -> Array:
+    """(m,) factor of each candidate's share: below 1 where the learned table fears a loss.
+
+    ``min(1, exp((gain - caution * downside) / temperature))``, of the same idea without labels:
+    five labels a class cannot tell that clusters are not classes, measures of the pair can. What
+    the table promises beyond source-only is left to the labels.
+    """
+    at = dict(zip(found.order, zip(found.gain, found.downside, strict=True), strict=True))
+    at[LABEL_FREE] = found.weights @ found.gain, found.weights @ found.downside
+    known = [at.get(KIN.get(name, name), (0.0, 0.0)) for name in names]
+    worth = np.array([gain - prior.caution * downside for gain, downside in known])
+    return np.asarray(np.exp(np.minimum(worth, 0) / prior.temperature))
 
 
 def tempered(log_likelihood: Array, shares: Array) -> Array:
