@@ -144,9 +144,10 @@ def stack(
 
     ``w ~ share * exp(TRUST * sum_i log p(y_i | x_i))`` over labelled rows i, each probability
     from a fit without row i: Bayesian model averaging with a tempered likelihood, and with the
-    candidates' `share` as the prior, lowered where the learned table fears a loss (`hoped`). A row that several repeats hold out counts once, with their
-    mean. Each candidate's confidence is set by the same rows first (`isthmus.select.confidence`):
-    in a mean one that is sure and wrong drowns others that are right and modest.
+    candidates' `share` as the prior, lowered where the learned table fears a loss (`hoped`). A row
+    that several repeats hold out counts once, with their mean. Each candidate's confidence is set
+    by the same rows first (`isthmus.select.confidence`): in a mean one that is sure and wrong
+    drowns others that are right and modest.
 
     Raises
     ------
