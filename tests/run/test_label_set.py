@@ -44,7 +44,8 @@ def test_open_abstains_and_the_sealed_score_counts_novel_rows(opened):
     assert metrics["accuracy"]["value"] == pytest.approx(right)
     assert metrics["unknown_recall"]["value"] == pytest.approx((said[novel] == "unknown").mean())
     assert metrics["h_score"]["value"] > 0.3
-    assert result.results["proof"]["headline"]["source-only"]["value"] < right
+    headline = result.results["proof"]["headline"]  # "no transfer" never answers unknown
+    assert headline["no transfer"]["value"] < headline[result.verdict.decision]["value"]
     found = result.results["label_set"]
     assert found["setting"] == "open" and 0 < found["open"]["refused"] < 1
     assert {"low", "high"} <= set(found["open"]["novel_share"])
