@@ -20,10 +20,14 @@ def saying(right, sure, n=60, seed=0):
     return Spoken(p[None], np.ones(1)), truth
 
 
+def believed(held, tests, truth):
+    return Confidence(held, tests, truth, np.ones(len(truth)))
+
+
 def test_confidence_becomes_what_the_answers_deserve():
     (proud, truth), (shy, _) = saying(0.7, 0.99), saying(0.9, 0.6, seed=1)
     every = np.arange(60)
-    said = Confidence([[proud], [shy]], [every], truth)
+    said = believed([[proud], [shy]], [every], truth)
     (hot, cold), logs = said.temperatures(every)
     assert hot > 2 and cold < 0.7 and 1 in GRID
     own = np.log(said.answers(0, np.array([hot, cold]))[:, every, truth]).sum(axis=1)
@@ -33,18 +37,31 @@ def test_confidence_becomes_what_the_answers_deserve():
 
 def test_few_rows_move_it_little():
     proud, truth = saying(0.5, 0.99)
-    few = Confidence([[proud]], [np.arange(60)], truth).temperatures(np.arange(4))[0]
-    many = Confidence([[proud]], [np.arange(60)], truth).temperatures(np.arange(60))[0]
+    few = believed([[proud]], [np.arange(60)], truth).temperatures(np.arange(4))[0]
+    many = believed([[proud]], [np.arange(60)], truth).temperatures(np.arange(60))[0]
     assert 1 <= few[0] < many[0]
-    nothing = Confidence([[]], [], truth).temperatures(np.arange(60))
+    nothing = believed([[]], [], truth).temperatures(np.arange(60))
     assert nothing[0][0] == 1 and nothing[1][0] == 0
 
 
 def test_a_row_held_out_twice_counts_once():
     proud, truth = saying(0.7, 0.99)
-    once = Confidence([[proud]], [np.arange(60)], truth).temperatures(np.arange(60))
-    twice = Confidence([[proud] * 2], [np.arange(60)] * 2, truth).temperatures(np.arange(60))
+    once = believed([[proud]], [np.arange(60)], truth).temperatures(np.arange(60))
+    twice = believed([[proud] * 2], [np.arange(60)] * 2, truth).temperatures(np.arange(60))
     np.testing.assert_allclose(once, twice)
+
+
+def test_a_row_of_weight_two_counts_like_two():
+    proud, truth = saying(0.7, 0.99)
+    weights = np.where(np.arange(60) < 20, 2.0, 1.0)
+    both = np.concatenate([np.arange(60), np.arange(20)])
+    doubled = believed(
+        [[Spoken(proud.parts[:, both], proud.weights)]], [np.arange(80)], truth[both]
+    )
+    heavy = Confidence([[proud]], [np.arange(60)], truth, weights)
+    np.testing.assert_allclose(
+        doubled.temperatures(np.arange(80)), heavy.temperatures(np.arange(60))
+    )
 
 
 @pytest.mark.parametrize("ratio", [None, np.array([0.3, -0.3, 0.0])])

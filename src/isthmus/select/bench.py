@@ -129,7 +129,9 @@ class Bench:
         found, C = self._mapped(method)
         return self.calibrated(fit_adapter(self.blank(C), self.space, found, self.source.y))
 
-    def adapted_each(self, method: Adapter | None, parts: Sequence[Array]) -> list[FeatureModel]:
+    def adapted_each(
+        self, method: Adapter | None, parts: Sequence[Array], row_weight: float | None = None
+    ) -> list[FeatureModel]:
         """Heads on mapped rows and labelled target rows: `parts` holds positions among these."""
         known = self.domains.target
         assert known is not None
@@ -141,7 +143,7 @@ class Bench:
             self.source.y,
             known=(known.X, known.y),
             parts=parts,
-            target_weight=self.row_weight,
+            target_weight=self.row_weight if row_weight is None else row_weight,
             C=C,
         )
         return [self.calibrated(model) for model in models]

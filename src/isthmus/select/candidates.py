@@ -149,6 +149,12 @@ def target_only(bench: Bench, known: Labelled | None) -> FeatureModel:
     return bench.target_only(known)
 
 
+def pooled_even(bench: Bench, parts: Sequence[Part]) -> list[FeatureModel]:
+    """Source and labelled target rows, each row of the same weight: the labels only nudge."""
+    known = [part for part in parts if part is not None]
+    return bench.adapted_each(None, known, row_weight=1.0)
+
+
 def balanced(bench: Bench, known: Labelled | None) -> FeatureModel:
     """Source-only with classes of equal weight."""
     space = bench.space
@@ -174,6 +180,7 @@ CANDIDATES: tuple[Candidate, ...] = (
     Candidate("source-only", "none", one_by_one(source_only)),
     Candidate("target-only", "none", one_by_one(target_only), when=WITH, share=LEADING),
     Candidate("pooled", "none", mapped(lambda b: None), when=WITH, share=LEADING),
+    Candidate("pooled-even", "none", pooled_even, when=WITH, share=LEADING),
     Candidate("balanced", "label", one_by_one(balanced), when=WITHOUT),
     Candidate("prior", "label", one_by_one(smoothed_prior), when=WITHOUT),
     Candidate("centre", "mean", mapped(lambda b: Standardize(scale=False))),

@@ -65,10 +65,16 @@ class Confidence:
         Rows that each fold holds out.
     truth : (n,) int
         Their classes.
+    weights : (n,) array
+        What each row counts, 1 in the mean.
     """
 
     def __init__(
-        self, held: Sequence[Sequence[Spoken]], tests: Sequence[Array], truth: Array
+        self,
+        held: Sequence[Sequence[Spoken]],
+        tests: Sequence[Array],
+        truth: Array,
+        weights: Array,
     ) -> None:
         self.held = held
         self.counts = np.zeros(len(truth))  # how often a row was held out
@@ -79,7 +85,7 @@ class Confidence:
                 for t, temperature in enumerate(GRID):
                     p = folds[f].at(temperature)[np.arange(len(test)), truth[test]]
                     own[t, test] += np.log(np.maximum(p, FLOOR))
-        self.logs = logs / np.maximum(self.counts, 1)
+        self.logs = logs * (weights / np.maximum(self.counts, 1))
 
     def temperatures(self, rows: Array) -> tuple[Array, Array]:
         """(m,) temperatures that these rows ask for, and the log-likelihood of the rows there."""

@@ -25,6 +25,7 @@ from isthmus.select.blended import NAME, SMALLEST, Line, pruned
 from isthmus.select.candidates import LEADING, Candidate, candidates
 from isthmus.select.confidence import Confidence, Spoken, heated, spoken
 from isthmus.select.evidence import TOO_FEW, Evidence, Folds
+from isthmus.select.label_draw import row_weights
 from isthmus.select.prior import ChoicePrior, choice_prior
 from isthmus.select.routes.base import Domains, ModelFactory, Route
 from isthmus.select.rung import NETWORKS, Rung, asked_for
@@ -145,7 +146,8 @@ def stack(
     ``w ~ share * exp(TRUST * sum_i log p(y_i | x_i))`` over labelled rows i, each probability
     from a fit without row i: Bayesian model averaging with a tempered likelihood, and with the
     candidates' `share` as the prior, lowered where the learned table fears a loss (`hoped`). A row
-    that several repeats hold out counts once, with their mean. Each candidate's confidence is set
+    that several repeats hold out counts once, with their mean, and as much as its class is thought
+    to occur (`isthmus.select.label_draw`). Each candidate's confidence is set
     by the same rows first (`isthmus.select.confidence`): in a mean one that is sure and wrong
     drowns others that are right and modest.
 
@@ -213,7 +215,8 @@ def stack(
     shares = np.array([one.share for one in tried if one.name in models])
     if LABEL_FREE in models:
         shares = shares * hoped(names, whole()[1], table_of)
-    said = Confidence([held[name] for name in names], [test for _, test in folds], truth)
+    counted = row_weights(truth, bench.codes, len(bench.classes))
+    said = Confidence([held[name] for name in names], [test for _, test in folds], truth, counted)
     scores, row_total, blended = [], np.zeros(len(known)), list[Array]()
     for f, (train, test) in enumerate(folds):
         heat, logs = said.temperatures(train)
