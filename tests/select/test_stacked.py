@@ -152,7 +152,8 @@ def test_without_folds_the_shares_stand():
     weight = {line.name: line.weight for line in found.lines}
     feared = stacked.hoped(["coral"], label_free_of(domains), choice_prior())[0]
     assert weight["pooled"] * feared == pytest.approx(5 * weight["coral"]) and feared <= 1
-    assert 0 < weight["label-free"] <= weight["pooled"]
+    assert 0 < weight["label-free"] <= 2 * weight["pooled"] + 1e-12
+    assert weight["target-only"] == pytest.approx(weight["pooled"] / 5)  # a row a class is no model
 
 
 def test_what_serves_is_what_was_weighed():

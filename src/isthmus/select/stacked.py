@@ -38,6 +38,9 @@ MOST = 3000  # source rows: each candidate is fitted once a fold
 TRUST = 0.25  # of the labelled rows' log-likelihood: they are few, and weights overfit
 LABEL_FREE = "label-free"  # the candidate that is the choice without labels
 KIN = {"information-firm": "information-tight"}  # which the table knows by another name
+# Shares where no label can be held out: one row of each class is no model, and what other data
+# taught is worth as much as all that (docs/log.md).
+UNSCORED = {"target-only": 1.0, LABEL_FREE: 2 * LEADING}
 INNER = 0.05  # weight in it below which one of its own candidates is left out
 
 
@@ -212,7 +215,8 @@ def stack(
         assert last is not None
         raise last
     names = list(models)
-    shares = np.array([one.share for one in tried if one.name in models])
+    set_before = {one.name: one.share for one in tried} | ({} if folds else UNSCORED)
+    shares = np.array([set_before[name] for name in names])
     if LABEL_FREE in models:
         shares = shares * hoped(names, whole()[1], table_of)
     counted = row_weights(truth, bench.codes, len(bench.classes))
