@@ -51,7 +51,7 @@ def judged(task: ChoiceTask, k: int, seed: int, prior: ChoicePrior) -> dict[str,
             target.y, task="classification", n_splits=N_SPLITS, n_repeats=repeats, random_state=seed
         )
     start = time.monotonic()
-    lent: dict[str, list] = {"target-only": []}
+    lent: dict[str, list] = {"target-only": [], "pooled": []}
     evidence, models = [], {}
     for route in discover():
         found = cross_validate(

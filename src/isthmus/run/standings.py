@@ -140,7 +140,8 @@ def choose(
     seconds: dict[str, float] = {}
     models: dict[str, Model] = {}
 
-    parts: dict[str, list[Model]] = {"target-only": []}  # what the automatic choice needs again
+    # What the automatic choice needs again.
+    parts: dict[str, list[Model]] = {"target-only": [], "pooled": []}
 
     def score(route: Route) -> Evidence:
         found = cross_validate(

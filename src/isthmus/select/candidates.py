@@ -26,7 +26,8 @@ from isthmus.fit.calibrate import Temperature
 from isthmus.fit.logistic import LogisticHead
 from isthmus.fit.model import FeatureModel
 from isthmus.select.bench import Bench
-from isthmus.select.routes.base import Labelled
+from isthmus.select.routes.base import Domains, Labelled
+from isthmus.select.routes.pooled import Pooled
 from isthmus.types import Adaptation, Array
 
 SOFTER = 2.0  # temperature of discriminant analysis, whose independence assumption overstates
@@ -149,6 +150,11 @@ def target_only(bench: Bench, known: Labelled | None) -> FeatureModel:
     return bench.target_only(known)
 
 
+def pooled(bench: Bench, known: Labelled | None) -> FeatureModel:
+    """Source and labelled target rows, as the route has it: all features, a penalty of its own."""
+    return Pooled().fit(Domains(bench.source, known, bench.domains.Xt), bench.new_model)
+
+
 def pooled_even(bench: Bench, parts: Sequence[Part]) -> list[FeatureModel]:
     """Source and labelled target rows, each row of the same weight: the labels only nudge."""
     known = [part for part in parts if part is not None]
@@ -179,7 +185,7 @@ LEADING = 5.0  # share of those that were best with 1, 5 and 20 labels a class (
 CANDIDATES: tuple[Candidate, ...] = (
     Candidate("source-only", "none", one_by_one(source_only)),
     Candidate("target-only", "none", one_by_one(target_only), when=WITH, share=LEADING),
-    Candidate("pooled", "none", mapped(lambda b: None), when=WITH, share=LEADING),
+    Candidate("pooled", "none", one_by_one(pooled), when=WITH, share=LEADING),
     Candidate("pooled-even", "none", pooled_even, when=WITH, share=LEADING),
     Candidate("balanced", "label", one_by_one(balanced), when=WITHOUT),
     Candidate("prior", "label", one_by_one(smoothed_prior), when=WITHOUT),
