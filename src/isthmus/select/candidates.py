@@ -185,7 +185,7 @@ LEADING = 5.0  # share of those that were best with 1, 5 and 20 labels a class (
 CANDIDATES: tuple[Candidate, ...] = (
     Candidate("source-only", "none", one_by_one(source_only)),
     Candidate("target-only", "none", one_by_one(target_only), when=WITH, share=LEADING),
-    Candidate("pooled", "none", one_by_one(pooled), when=WITH, share=LEADING),
+    Candidate("pooled", "none", one_by_one(pooled), when=WITH, share=2 * LEADING),
     Candidate("pooled-even", "none", pooled_even, when=WITH, share=LEADING),
     Candidate("balanced", "label", one_by_one(balanced), when=WITHOUT),
     Candidate("prior", "label", one_by_one(smoothed_prior), when=WITHOUT),

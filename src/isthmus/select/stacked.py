@@ -40,7 +40,7 @@ LABEL_FREE = "label-free"  # the candidate that is the choice without labels
 KIN = {"information-firm": "information-tight"}  # which the table knows by another name
 # Shares where no label can be held out: one row of each class is no model, and what other data
 # taught is worth as much as all that (docs/log.md).
-UNSCORED = {"target-only": 1.0, LABEL_FREE: 2 * LEADING}
+UNSCORED = {"target-only": 1.0, "pooled": LEADING, LABEL_FREE: 2 * LEADING}
 INNER = 0.05  # weight in it below which one of its own candidates is left out
 
 
