@@ -168,10 +168,6 @@ class Bench:
             known=None if known is None else (known.X, known.y),
         )
 
-    def target_only(self, known: Labelled) -> FeatureModel:
-        """The labelled target rows alone, with a penalty of their own, as the route has it."""
-        return self.new_model().fit(known.X, known.y, groups=known.groups)
-
 
 def some(n: int, most: int, rng: np.random.Generator) -> Array:
     """At most `most` positions below n, drawn at random, in rising order."""

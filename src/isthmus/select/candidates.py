@@ -28,6 +28,7 @@ from isthmus.fit.model import FeatureModel
 from isthmus.select.bench import Bench
 from isthmus.select.routes.base import Domains, Labelled
 from isthmus.select.routes.pooled import Pooled
+from isthmus.select.routes.target_only import TargetOnly
 from isthmus.types import Adaptation, Array
 
 SOFTER = 2.0  # temperature of discriminant analysis, whose independence assumption overstates
@@ -144,21 +145,13 @@ def source_only(bench: Bench, known: Labelled | None) -> FeatureModel:
     return bench.reference
 
 
-def target_only(bench: Bench, known: Labelled | None) -> FeatureModel:
-    """The labelled target rows alone."""
-    assert known is not None
-    return bench.target_only(known)
+def as_route(route: TargetOnly | Pooled) -> Build:
+    """What a route makes of the same rows: on all features, with a penalty of its own."""
 
+    def build(bench: Bench, known: Labelled | None) -> FeatureModel:
+        return route.fit(Domains(bench.source, known, bench.domains.Xt), bench.new_model)
 
-def pooled(bench: Bench, known: Labelled | None) -> FeatureModel:
-    """Source and labelled target rows, as the route has it: all features, a penalty of its own."""
-    return Pooled().fit(Domains(bench.source, known, bench.domains.Xt), bench.new_model)
-
-
-def pooled_even(bench: Bench, parts: Sequence[Part]) -> list[FeatureModel]:
-    """Source and labelled target rows, each row of the same weight: the labels only nudge."""
-    known = [part for part in parts if part is not None]
-    return bench.adapted_each(None, known, row_weight=1.0)
+    return one_by_one(build)
 
 
 def balanced(bench: Bench, known: Labelled | None) -> FeatureModel:
@@ -168,13 +161,16 @@ def balanced(bench: Bench, known: Labelled | None) -> FeatureModel:
     return bench.calibrated(fit_adapter(model, space, Adaptation(space.Xs), bench.source.y))
 
 
-def mapped(make: Callable[[Bench], Adapter | None]) -> Build:
-    """A head on the rows that an adapter maps; the map reads no target label."""
+def mapped(make: Callable[[Bench], Adapter | None], row_weight: float | None = None) -> Build:
+    """A head on the rows that an adapter maps; the map reads no target label.
+
+    `row_weight` is that of a labelled target row, in units of a source row; None: the bench's.
+    """
 
     def build(bench: Bench, parts: Sequence[Part]) -> list[FeatureModel]:
         known = [part for part in parts if part is not None]
         if known:
-            return bench.adapted_each(make(bench), known)
+            return bench.adapted_each(make(bench), known, row_weight)
         return [bench.adapted(make(bench))]
 
     return build
@@ -184,9 +180,10 @@ WITHOUT, WITH = frozenset({False}), frozenset({True})  # labelled target rows
 LEADING = 5.0  # share of those that were best with 1, 5 and 20 labels a class (docs/log.md)
 CANDIDATES: tuple[Candidate, ...] = (
     Candidate("source-only", "none", one_by_one(source_only)),
-    Candidate("target-only", "none", one_by_one(target_only), when=WITH, share=LEADING),
-    Candidate("pooled", "none", one_by_one(pooled), when=WITH, share=2 * LEADING),
-    Candidate("pooled-even", "none", pooled_even, when=WITH, share=LEADING),
+    Candidate("target-only", "none", as_route(TargetOnly()), when=WITH, share=LEADING),
+    Candidate("pooled", "none", as_route(Pooled()), when=WITH, share=2 * LEADING),
+    # every row alike: the labels only nudge
+    Candidate("pooled-even", "none", mapped(lambda b: None, 1.0), when=WITH, share=LEADING),
     Candidate("balanced", "label", one_by_one(balanced), when=WITHOUT),
     Candidate("prior", "label", one_by_one(smoothed_prior), when=WITHOUT),
     Candidate("centre", "mean", mapped(lambda b: Standardize(scale=False))),

@@ -150,9 +150,9 @@ def stack(
     from a fit without row i: Bayesian model averaging with a tempered likelihood, and with the
     candidates' `share` as the prior, lowered where the learned table fears a loss (`hoped`). A row
     that several repeats hold out counts once, with their mean, and as much as its class is thought
-    to occur (`isthmus.select.label_draw`). Each candidate's confidence is set
-    by the same rows first (`isthmus.select.confidence`): in a mean one that is sure and wrong
-    drowns others that are right and modest.
+    to occur (`isthmus.select.label_draw`). Each candidate's confidence is set by the same rows
+    first (`isthmus.select.confidence`): in a mean one that is sure and wrong drowns others that
+    are right and modest. Where no row can be held out, the shares are those of `UNSCORED`.
 
     Raises
     ------
