@@ -59,6 +59,8 @@ def judged(task: ChoiceTask, k: int, seed: int, prior: ChoicePrior) -> dict[str,
         )
         evidence.append(found)
         models[route.name] = route.fit(domains, factory)
+        if route.name in lent:
+            lent[route.name].append(models[route.name])
     auto = Stacked(parts, fitted=lent, seed=seed, prior=prior)
     models[auto.name] = auto.fit(domains, factory)
     evidence.append(auto.found.evidence)

@@ -19,6 +19,7 @@ from isthmus.select.candidates import CANDIDATES, candidates
 from isthmus.select.evidence import cross_validate
 from isthmus.select.prior import choice_prior
 from isthmus.select.routes.base import Domains, Labelled
+from isthmus.select.routes.pooled import Pooled
 from isthmus.select.routes.target_only import TargetOnly
 from isthmus.select.stacked import TRUST, stack, tempered
 
@@ -97,18 +98,34 @@ def test_many_source_rows_are_drawn_and_said(monkeypatch):
     assert "60 source rows" in found.notes[0]
 
 
-def test_what_a_route_was_in_every_fold_is_not_fitted_again():
+def test_what_a_route_was_is_not_fitted_again():
     domains, parts, _ = pair()
     parts, fitted = parts[:2], []
     scored = cross_validate(
         TargetOnly(), domains, new_model, parts, task="classification", models=fitted
     )
     assert scored.status == "scored" and len(fitted) == len(parts)
+    whole = TargetOnly().fit(domains, new_model)
     plain = stack(domains, new_model, parts)
-    lent = stack(domains, new_model, parts, fitted={"target-only": fitted})
+    lent = stack(domains, new_model, parts, fitted={"target-only": [*fitted, whole]})
     assert lent.as_dict() == plain.as_dict()
-    other = stack(domains, new_model, parts, fitted={"target-only": fitted[::-1]})
+    other = stack(domains, new_model, parts, fitted={"target-only": [*fitted[::-1], whole]})
     assert other.as_dict() != plain.as_dict()  # so they are listened to
+    Xt = domains.Xt
+    np.testing.assert_array_equal(lent.model.predict_proba(Xt), plain.model.predict_proba(Xt))
+    place = lent.model.names.index("target-only")
+    np.testing.assert_array_equal(lent.model.members[place].head_.coef_, whole.head_.coef_)
+
+
+def test_a_lent_model_serves_though_the_other_candidates_see_drawn_rows(monkeypatch):
+    monkeypatch.setattr(stacked, "MOST", 60)
+    domains, parts, _ = pair(shots=8, noise=1.6)
+    parts, fitted = parts[:2], []
+    cross_validate(Pooled(), domains, new_model, parts, task="classification", models=fitted)
+    whole = Pooled().fit(domains, new_model)
+    found = stack(domains, new_model, parts, fitted={"pooled": [*fitted, whole]})
+    served = found.model.members[found.model.names.index("pooled")]
+    np.testing.assert_array_equal(served.head_.coef_, whole.head_.coef_)
 
 
 def test_the_choice_without_labels_is_a_candidate_that_no_label_moves():

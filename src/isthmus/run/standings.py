@@ -140,8 +140,8 @@ def choose(
     seconds: dict[str, float] = {}
     models: dict[str, Model] = {}
 
-    # What the automatic choice needs again.
-    parts: dict[str, list[Model]] = {"target-only": [], "pooled": []}
+    # What the automatic choice needs again: of each fold, then of all rows.
+    lent: dict[str, list[Model]] = {"target-only": [], "pooled": []}
 
     def score(route: Route) -> Evidence:
         found = cross_validate(
@@ -151,7 +151,7 @@ def choose(
             folds,
             task=case.task,
             deadline=deadline,
-            models=parts.get(route.name),
+            models=lent.get(route.name),
         )
         seconds[route.name] = found.seconds
         return found
@@ -168,8 +168,12 @@ def choose(
     notes: tuple[str, ...] = ()
     found: Blend | Stack | None = None
     if automatic:
+        for route, line in zip(own, evidence, strict=True):
+            if route.name in lent and line.status in ("scored", "unscored"):
+                fit(route)
+                lent[route.name].append(models[route.name])
         auto, notes = automatic_route(
-            case, domains, folds, parts=parts, seed=seed, deadline=deadline, deep=deep
+            case, domains, folds, lent=lent, seed=seed, deadline=deadline, deep=deep
         )
         if auto is not None:
             start = time.monotonic()
@@ -239,20 +243,20 @@ def automatic_route(
     domains: Domains,
     folds: Folds,
     *,
-    parts: dict[str, list[Model]] | None = None,
+    lent: dict[str, list[Model]] | None = None,
     seed: int = 0,
     deadline: float | None = None,
     deep: bool | None = None,
 ) -> tuple[Blended | Stacked | None, tuple[str, ...]]:
     """The automatic choice as a route, or a note on why there is none.
 
-    `parts` are models of each fold that it need not fit again, by route.
+    `lent` are models that it need not fit again, by route: of each fold, then of all rows.
     """
     reason = why_not(task=case.task, source=domains.source is not None, target_rows=len(domains.Xt))
     if reason is not None:
         return None, (f"No automatic choice: {reason}.",)
     if domains.target is not None:
-        return Stacked(folds, fitted=parts, seed=seed, deadline=deadline, deep=deep), ()
+        return Stacked(folds, fitted=lent, seed=seed, deadline=deadline, deep=deep), ()
     return Blended(seed=seed, deadline=deadline, deep=deep), ()
 
 

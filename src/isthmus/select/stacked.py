@@ -86,7 +86,8 @@ class Stacked(Route):
         Of the labelled target rows; the same as the other routes are scored on. None where these
         are too few: the candidates then keep the weights that they have before a label is read.
     fitted : mapping of str to sequence of models, optional
-        What a route of that name was in each fold, where it is a candidate too: not fitted again.
+        What a route of that name was in each fold, and then on all rows, where it is a candidate
+        too: not fitted again.
     seed : int, default=0
     deadline : float, optional
         `time.monotonic` value after which no further candidate is started.
@@ -179,14 +180,13 @@ def stack(
         )
 
     free = Candidate(LABEL_FREE, "none", lambda _, parts: [whole()[0]] * len(parts), share=LEADING)
-    every = np.arange(len(known))
+    every, fits = np.arange(len(known)), len(folds) + 1
 
     def cast() -> Iterator[Candidate]:
         """The closed-form candidates; then, as the clock stands, the networks."""
         nonlocal rung
         yield from (*closed, free)
         left = None if deadline is None else deadline - clock()
-        fits = len(folds) + 1
         rung = asked_for(bench, deep=deep, left=left, fits=fits, seed=seed, clock=clock)
         yield from NETWORKS if rung.tried else ()
 
@@ -197,11 +197,10 @@ def stack(
             failed[name] = "not reached: the time budget ended"
             continue
         try:
-            parts = (fitted or {}).get(name, ())
-            if len(parts) == len(folds):
-                (model,) = build(bench, [every])
-            else:
-                *parts, model = build(bench, [*(train for train, _ in folds), every])
+            made = (fitted or {}).get(name, ())
+            if len(made) != fits:
+                made = build(bench, [*(train for train, _ in folds), every])
+            *parts, model = made
             answers = [
                 spoken(part, known.X[test]) for part, (_, test) in zip(parts, folds, strict=True)
             ]
