@@ -78,7 +78,7 @@ def test_the_gradient_is_that_of_the_loss(monkeypatch):
 def test_with_a_heavy_source_it_is_the_source_classifier():
     Xs, ys, Xt, _ = moved(spread=2.0)  # overlapping classes: the source's loss stays large
     plain = LogisticRegression(C=1e4, max_iter=5000, tol=1e-9).fit(Xs, ys)
-    found = fitted(Xs, ys, Xt, trade_off=1e4, C=1.0, max_iter=5000)
+    found = fitted(Xs, ys, Xt, trade_off=1e4, C=1.0, draws=1, max_iter=5000)
     np.testing.assert_allclose(found.predict_proba(Xt), plain.predict_proba(Xt), atol=5e-3)
 
 
@@ -112,17 +112,49 @@ def test_an_empty_class_is_reported():
     assert [t.code for t in found.troubles_] == ["empty-class"]
 
 
-def test_many_rows_are_drawn_and_their_order_does_not_matter():
+@pytest.mark.parametrize("params", [{}, {"max_rows": 300}, {"max_rows": 300, "draws": 1}])
+def test_the_order_of_rows_does_not_matter(params):
     Xs, ys, Xt, yt = moved(n=900)
-    found = fitted(Xs, ys, Xt, max_rows=300)
+    found = fitted(Xs, ys, Xt, **params)
     order = np.random.default_rng(2).permutation(900)
-    again = fitted(Xs[order], ys[order], Xt[order[::-1]], max_rows=300)
+    again = fitted(Xs[order], ys[order], Xt[order[::-1]], **params)
     np.testing.assert_allclose(again.coef_, found.coef_, rtol=1e-4, atol=1e-5)
     assert found.score(Xt, yt) > 0.85
 
 
+def test_draws_steady_what_one_search_leaves_to_chance():
+    """Answers for the same new rows, fitted on ten halves of both domains."""
+    rng = np.random.default_rng(5)
+    centres = rng.normal(size=(6, 40))
+    (Xs, ys), (Xt, _) = (blobs(rng, 400, centres + move, spread=2.5) for move in (0.0, 0.4))
+    new = blobs(rng, 300, centres + 0.4, spread=2.5)[0]
+
+    def unrest(draws):
+        said = []
+        for seed in range(10):
+            half = np.random.default_rng(seed).permutation(400)[:200]
+            params = {"trade_off": 0.1, "draws": draws, "max_iter": 40}
+            found = fitted(Xs[half], ys[half], Xt[half], **params)
+            said.append(found.predict(new))
+        said = np.array(said)
+        return np.mean([(one != other).mean() for one in said for other in said])
+
+    assert unrest(7) < 0.95 * unrest(1)
+
+
+def test_a_class_of_one_row_is_in_every_draw():
+    Xs, ys, Xt, _ = moved()
+    few = np.r_[np.flatnonzero(ys != 2), np.flatnonzero(ys == 2)[:1]]
+    X, y, domain, _ = stack_domains(Xs[few], ys[few], Xt)
+    model = InformationMaximization()
+    parts = model._drawn(Xs[few], ys[few].astype(int), Xt)
+    assert [len(set(ys[few][s])) for s, _ in parts] == [3] * 7
+    assert model.fit(X, y, sample_domain=domain).classes_.size == 3
+
+
 @pytest.mark.parametrize(
-    "params", [{"trade_off": 0}, {"balance": -1}, {"C": 0}, {"max_iter": 0}, {"max_rows": 0}]
+    "params",
+    [{"trade_off": 0}, {"balance": -1}, {"C": 0}, {"max_iter": 0}, {"max_rows": 0}, {"draws": 0}],
 )
 def test_parameters_out_of_range_are_refused(params):
     Xs, ys, Xt, _ = moved(n=30)
