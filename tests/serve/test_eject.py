@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from isthmus.backbone import embed, load_backbone
 from isthmus.cli.main import run
@@ -23,6 +24,7 @@ from isthmus.fit.calibrate import Temperature
 from isthmus.fit.features import FeatureProcessor
 from isthmus.fit.heads import make_head
 from isthmus.fit.model import FeatureModel
+from isthmus.run.finetune import finetune
 from isthmus.select.candidates import CANDIDATES, Bench
 from isthmus.select.routes.base import Domains, Labelled
 from isthmus.serve import load, save_model
@@ -107,6 +109,18 @@ def blend(folder: Path, source, target, backbone, names) -> Path:
     return folder
 
 
+def trained(source: Path, target: Path, folder: Path, **params) -> Path:
+    """A saved network that was trained itself, not on features."""
+    pytest.importorskip("torch")
+    finetune(source, target, on="network", batch_size=8, out=folder, **params)
+    return folder
+
+
+def of(folder: Path, ids) -> list[str]:
+    """What the script calls the files of a folder."""
+    return [str(folder / i) for i in ids]
+
+
 def signs(folder: Path, part: slice) -> Path:
     for digit in "013":
         (folder / digit).mkdir(parents=True)
@@ -122,7 +136,7 @@ def test_photos(tmp_path):
     script, *beside = eject(folder, tmp_path / "plain" / "signs.py")
     assert [p.name for p in beside] == ["signs.safetensors", "signs.onnx"]
     plain(script)
-    compare(folder, target, said_by(script, target), lambda ids: [str(target / i) for i in ids])
+    compare(folder, target, said_by(script, target), lambda ids: of(target, ids))
 
 
 def test_texts(tmp_path):
@@ -149,7 +163,51 @@ def test_recordings(tmp_path):
     folder = blend(tmp_path / "run", *samples, load_backbone(modality="audio"), SOME)
     script, *_ = eject(folder)
     plain(script)
-    compare(folder, target, said_by(script, target), lambda ids: [str(target / i) for i in ids])
+    compare(folder, target, said_by(script, target), lambda ids: of(target, ids))
+
+
+def test_a_network_that_was_trained_on_photos(tmp_path):
+    pytest.importorskip("timm")
+    source, target = signs(tmp_path / "S", slice(0, 6)), signs(tmp_path / "T", slice(12, 14))
+    made = {"backbone": "timm:test_efficientnet", "weights": "random", "epochs": 1}
+    script, *_ = eject(trained(source, target, tmp_path / "run", **made))
+    plain(script)
+    compare(script.parents[1], target, said_by(script, target), lambda ids: of(target, ids))
+
+
+def test_a_network_that_was_trained_on_texts(tmp_path):
+    pytest.importorskip("transformers")
+    frame = pd.read_csv(DATA / "reviews" / "sentences.csv")
+    few = frame.groupby(["domain", "label"]).head(6)
+    few[few["domain"] != "imdb"].to_csv(tmp_path / "S.csv", index=False)
+    few[few["domain"] == "imdb"].to_csv(tmp_path / "T.csv", index=False)
+    new = tmp_path / "new.csv"
+    few.assign(text=few["text"] + " " + few["text"])[["text"]].to_csv(new, index=False)
+    folder = trained(
+        tmp_path / "S.csv", tmp_path / "T.csv", tmp_path / "run", epochs=1, text="text"
+    )
+    script, *_ = eject(folder)
+    plain(script)
+    compare(folder, new, said_by(script, new))
+
+
+def test_a_network_that_was_trained_on_recordings(tmp_path):
+    """Clips shorter and longer than those of the training, and at another rate."""
+    for who, place in (("theo", "T"), ("george", "S")):
+        for word in "01":
+            (tmp_path / place / word).mkdir(parents=True)
+            for file in sorted((DATA / "spoken_digits").rglob(f"{word}_{who}_*"))[:8]:
+                shutil.copy(file, tmp_path / place / word)
+    folder = trained(tmp_path / "S", tmp_path / "T", tmp_path / "run", epochs=1)
+    new = tmp_path / "new"
+    new.mkdir()
+    for seconds, rate in ((0.02, 8000), (0.3, 16000), (0.7, 44100), (1.5, 8000), (3, 48000)):
+        noise = np.random.default_rng(rate).normal(size=(int(seconds * rate), 2)) * 0.1
+        soundfile.write(new / f"{rate}_{seconds}.wav", noise, rate)
+    shutil.copy(next((tmp_path / "T" / "0").iterdir()), new)
+    script, *_ = eject(folder)
+    plain(script)
+    compare(folder, new, said_by(script, new), lambda ids: of(new, ids))
 
 
 def test_a_table(tmp_path):

@@ -91,11 +91,14 @@ class TrainedBackbone:
             "files": sorted(self.files),
         }
 
-    def on_cpu(self) -> str:
-        """Fingerprint of the same backbone where it is computed on a CPU; builds nothing."""
+    def twin(self) -> TrainedBackbone:
+        """The same backbone where it is computed on a CPU; builds nothing."""
         tensors, meta = self.state()
-        twin = TrainedBackbone.from_state(tensors, meta, reference=self.reference, device="cpu")
-        return twin.fingerprint
+        return TrainedBackbone.from_state(tensors, meta, reference=self.reference, device="cpu")
+
+    def on_cpu(self) -> str:
+        """Fingerprint of `twin`."""
+        return self.twin().fingerprint
 
     @classmethod
     def from_state(

@@ -168,8 +168,8 @@ def choose(
     notes: tuple[str, ...] = ()
     found: Blend | Stack | None = None
     if automatic:
-        for route, line in zip(own, evidence, strict=True):
-            if route.name in lent and line.status in ("scored", "unscored"):
+        for route, shown in zip(own, evidence, strict=True):
+            if route.name in lent and shown.status in ("scored", "unscored"):
                 fit(route)
                 lent[route.name].append(models[route.name])
         auto, notes = automatic_route(

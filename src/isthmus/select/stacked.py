@@ -201,6 +201,7 @@ def stack(
             if len(made) != fits:
                 made = build(bench, [*(train for train, _ in folds), every])
             *parts, model = made
+            assert isinstance(model, FeatureModel | BlendModel)  # no candidate abstains
             answers = [
                 spoken(part, known.X[test]) for part, (_, test) in zip(parts, folds, strict=True)
             ]

@@ -157,11 +157,12 @@ def _line(script: Script, i: int, model: Plain) -> tuple[float, list[str], float
 def _add_input(script: Script, found: LoadedModel) -> None:
     """From files to features: the backbone, its preprocessing and its network."""
     backbone: Any = found.backbone
-    kind = type(backbone).__name__
+    kind = type(getattr(backbone, "inner", backbone)).__name__  # of a trained one, what it wraps
     reader = {
         "ImageBackbone": _image,
         "TextBackbone": _text,
         "WakewordBackbone": _audio,
+        "HFAudioBackbone": _waves,
         "TabularBackbone": _table,
         "IdentityBackbone": _features,
     }.get(kind)
@@ -191,7 +192,8 @@ def _text(script: Script, found: LoadedModel, backbone: Any) -> None:
     from isthmus.backbone.transformers import ROWS
 
     script.files[".onnx"] = _network(backbone)
-    script.files[".tokenizer.json"] = backbone.tokenizer.to_json().encode()
+    tokenizer = getattr(backbone, "inner", backbone).tokenizer
+    script.files[".tokenizer.json"] = tokenizer.to_json().encode()
     limit = int(backbone.recipe["max_tokens"])
     script.add(
         "text",
@@ -214,18 +216,40 @@ def _audio(script: Script, found: LoadedModel, backbone: Any) -> None:
         script.files[f".{name}.onnx"] = raw
     pooled = {"mean": "windows.mean(0)", "max": "windows.max(0)"}
     pooled["meanmax"] = f"{pooled['mean']}, {pooled['max']}"
+    _waveform(script)
     script.add(
         "audio",
-        "import onnxruntime",
-        "import soundfile",
-        "import soxr",
-        needs=("onnxruntime", "soundfile", "soxr"),
         numbers=", ".join(
             str(getattr(wakeword, name)) for name in ("RATE", "HOP", "FRAME", "WINDOW", "STRIDE")
         ),
         around=wakeword.SURROUND,
         pooling=backbone.pooling,
         pooled=f"[{pooled[backbone.pooling]}]",
+    )
+
+
+def _waves(script: Script, found: LoadedModel, backbone: Any) -> None:
+    recipe = backbone.recipe
+    script.files[".onnx"] = _network(backbone)
+    _waveform(script)
+    script.add(
+        "waves",
+        rate=recipe["rate"],
+        longest=int(recipe["rate"] * recipe["longest_s"]),
+        shortest=recipe["shortest"],
+        length=getattr(backbone, "length", None),
+        normalise=recipe["normalise"],
+    )
+
+
+def _waveform(script: Script) -> None:
+    script.add(
+        "waveform",
+        "import sys",
+        "import onnxruntime",
+        "import soundfile",
+        "import soxr",
+        needs=("onnxruntime", "soundfile", "soxr"),
     )
 
 
@@ -271,16 +295,24 @@ def _features(script: Script, found: LoadedModel, backbone: Any) -> None:
     script.add("features", columns=columns if isinstance(columns, list) else None)
 
 
+_SOMETHING: dict[str, Any] = {
+    "image": np.zeros((64, 64, 3), np.uint8),
+    "text": "a word",
+    "audio": (np.sin(np.arange(16_000) / 20), 16_000),
+}
+
+
 def _network(backbone: Any) -> bytes:
     """The ONNX file of a network that was converted; it is converted now where it was not."""
     from isthmus.backbone import load_backbone
     from isthmus.backbone.runtime import record_path
 
-    on_cpu: Any = load_backbone(**dict(backbone.reference) | {"device": "cpu"})
-    if on_cpu.modality == "text":
-        on_cpu(on_cpu.preprocess("a word")[None])
+    on_cpu: Any
+    if hasattr(backbone, "inner"):
+        on_cpu = backbone.twin()
     else:
-        on_cpu(np.zeros((1, *on_cpu.preprocess(np.zeros((64, 64, 3), np.uint8)).shape), np.uint8))
+        on_cpu = load_backbone(**dict(backbone.reference) | {"device": "cpu"})
+    on_cpu(on_cpu.preprocess(_SOMETHING[on_cpu.modality])[None])
     path = record_path(on_cpu.fingerprint).with_suffix(".onnx")
     try:
         return path.read_bytes()
