@@ -41,7 +41,7 @@ def gain(score: Mapping[str, Any] | None, metric: str) -> str:
     if not score or score.get("value") is None:
         return ""
     scale = 100 if is_share(metric) else 1
-    form = (lambda x: f"{scale * x:+.1f}") if is_share(metric) else (lambda x: f"{x:+.3g}")
+    form = (lambda x: f"{scale * x:+z.1f}") if is_share(metric) else (lambda x: f"{x:+.3g}")
     text = form(score["value"])
     if score.get("low") is None or score.get("high") is None:
         return text

@@ -91,7 +91,7 @@ def _score(interval: dict[str, Any], *, share: bool, sign: bool = False) -> str:
 
     def form(v: float) -> str:
         if share:
-            return f"{100 * v:+.1f}" if sign else f"{100 * v:.1f}"
+            return f"{100 * v:+z.1f}" if sign else f"{100 * v:.1f}"
         return ("+" if sign and v > 0 else "") + _number(v)
 
     text = form(value) + (" %" if share and not sign else "")
@@ -134,7 +134,7 @@ def _classes(found: dict[str, Any] | None) -> list[str]:
     lines = ["", f"Each class (target rows by {found['by']}; 0 = in place, 1 = at another class)"]
     rows = []
     for entry in found["classes"][:MOST]:
-        moved = "" if entry["towards"] is None else f"{entry['towards']:+.2f}"
+        moved = "" if entry["towards"] is None else f"{entry['towards']:+z.2f}"
         seen = ""
         if entry["auc"] is not None:
             seen = "AUC {value:.2f} [{low:.2f}, {high:.2f}]".format(**entry["auc"])
@@ -152,7 +152,7 @@ def _drift(found: dict[str, Any]) -> list[str]:
     for entry in found["worst"]:
         name = entry["feature"] if found["named"] else f"feature {entry['feature']}"
         shift = entry["shift"]
-        moved = "constants differ" if shift is None else f"mean {shift:+.2f} sd"
+        moved = "constants differ" if shift is None else f"mean {shift:+z.2f} sd"
         rows.append((name, f"KS {entry['statistic']:.2f}", moved))
     return lines + _aligned(rows)
 

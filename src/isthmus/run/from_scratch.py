@@ -121,8 +121,8 @@ def in_words(results: Mapping[str, Any]) -> list[str]:
         gain = results["proof"]["gains"][NAME]
         lines.append(
             f"the same network {NAME}, {_rows(results)} only: {figure(own, 'accuracy')}; "
-            f"bought {100 * gain['value']:+.1f} points "
-            f"[{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+            f"bought {100 * gain['value']:+z.1f} points "
+            f"[{100 * gain['low']:+z.1f}, {100 * gain['high']:+z.1f}]"
         )
     return lines
 

@@ -183,7 +183,7 @@ def compared(
     if a is not None and b is not None:
         gap = cv_difference(b - a, test_fraction=1 / N_SPLITS)
         figures = {"difference": gap.value, "low": gap.low, "high": gap.high}
-        points = f"{100 * gap.value:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+        points = f"{100 * gap.value:+z.1f} points [{100 * gap.low:+z.1f}, {100 * gap.high:+z.1f}]"
         taken = gap.low > 0
         how = "its features serve" if taken else "the features as they were serve"
         return taken, f"{points} on the labelled target rows; {how}", figures
@@ -207,7 +207,8 @@ def compared(
     worth = gain - prior.caution * downside
     figures = {"expected_before": float(gain[0]), "expected_after": float(gain[1])}
     taken = bool(worth[1] > worth[0] + prior.least)
-    told = f"{100 * gain[1]:+.1f} points expected over source-only, {100 * gain[0]:+.1f} without it"
+    before, after = (f"{100 * value:+z.1f}" for value in gain)
+    told = f"{after} points expected over source-only, {before} without it"
     how = "its features serve" if taken else "the features as they were serve"
     return taken, f"{told}; {how}", figures
 

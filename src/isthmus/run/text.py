@@ -61,9 +61,9 @@ def leaderboard(results: dict[str, Any], run: dict[str, Any]) -> list[str]:
         evidence = figure(entry["score"], entry["metric"])
         if entry.get("expected_gain"):
             gain = entry["expected_gain"]
-            low, high = 100 * gain["low"], 100 * gain["high"]
+            mean, low, high = (100 * gain[name] for name in ("value", "low", "high"))
             evidence = (
-                f"expected {100 * gain['value']:+.1f} points [{low:+.1f}, {high:+.1f}]; estimated "
+                f"expected {mean:+z.1f} points [{low:+z.1f}, {high:+z.1f}]; estimated "
                 f"{figure(entry['estimated_accuracy'], 'accuracy')}, no label used"
             )
         if not evidence:
@@ -120,9 +120,9 @@ def candidates(results: dict[str, Any]) -> list[str]:
             continue
         gain, down = 100 * line["expected_gain"], 100 * line["downside"]
         agrees = f"{100 * line['evidence']['agreement']:.0f} %"
-        worst = f"{gain - 2 * down:+.1f}"
+        worst = f"{gain - 2 * down:+z.1f}"
         rows.append(
-            (line["candidate"], f"{100 * line['weight']:.0f} %", f"{gain:+.1f}", worst, agrees, "")
+            (line["candidate"], f"{100 * line['weight']:.0f} %", f"{gain:+z.1f}", worst, agrees, "")
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines += ["Candidates"]
@@ -194,8 +194,8 @@ def validators(choice: dict[str, Any]) -> list[str]:
         worth = "not measured"
         if known:
             worth = (
-                f"rank correlation {known['rank']['value']:+.2f}, its picks "
-                f"{100 * known['gain']:+.1f} points, hurt {100 * known['hurt']:.0f} %"
+                f"rank correlation {known['rank']['value']:+z.2f}, its picks "
+                f"{100 * known['gain']:+z.1f} points, hurt {100 * known['hurt']:.0f} %"
             )
         lines.append((f"  {entry['validator']}", f"picks {entry['picks']}", f"({worth})"))
     silent = [e for e in choice.get("validators", []) if "picks" not in e]

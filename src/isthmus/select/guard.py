@@ -292,5 +292,5 @@ def _figure(score: Interval | None, unit: str) -> str:
 def _points(gap: Interval, unit: str) -> str:
     if unit == "accuracy":
         low, high = 100 * gap.low, 100 * gap.high
-        return f"{100 * gap.value:+.1f} points of accuracy [{low:+.1f}, {high:+.1f}]"
+        return f"{100 * gap.value:+z.1f} points of accuracy [{low:+z.1f}, {high:+z.1f}]"
     return f"{gap.value:+.4g} {unit} [{gap.low:+.4g}, {gap.high:+.4g}]"

@@ -80,7 +80,7 @@ class LearningCurve:
             )
         half = 100 * half
         return (
-            f"Label these {self.add} next: expected gain {100 * gain.value:+.1f} +- {half:.1f} "
+            f"Label these {self.add} next: expected gain {100 * gain.value:+z.1f} +- {half:.1f} "
             f"points [{100 * gain.low:.1f}, {100 * gain.high:.1f}] ({gain.how})."
         )
 

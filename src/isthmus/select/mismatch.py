@@ -225,7 +225,7 @@ def _novel(found: Mismatch, P: Array, X: Array, Q: Array, near: Array) -> Mismat
     if uneven <= UNEVEN or not marked.any():
         share = Interval(0.0, 0.0, 1.0, level=0.9, how="no finding: novel rows cannot be told")
         note = (
-            f"No sign of novel classes (unevenness of doubt {uneven:+.3f}, a finding from "
+            f"No sign of novel classes (unevenness of doubt {uneven:+z.3f}, a finding from "
             f"{UNEVEN}); novel rows that lie on known classes would leave none."
         )
         return replace(found, novel_share=share, notes=(*found.notes, note))

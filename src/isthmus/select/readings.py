@@ -117,7 +117,7 @@ def accuracy_loss(here: Interval, there: Interval, unit: str) -> str:
     if there.low > here.high:
         return "A source model does better on the target than at home."
     if there.high >= here.low:
-        return f"A source model does about as well on the target as at home ({-loss:+.1f} points)."
+        return f"A source model does about as well on the target as at home ({-loss:+z.1f} points)."
     return (
         f"A source model loses {loss:.1f} points of {unit} on the target: there is something to "
         "gain."

@@ -120,7 +120,7 @@ def values(ys: Array, yt: Array) -> dict[str, Any]:
         "missing": [],
         "novel": [],
         "shifted": p <= 0.05,
-        "reading": f"The values {differ}: the mean moved by {found.shift[0]:+.2f} standard "
+        "reading": f"The values {differ}: the mean moved by {found.shift[0]:+z.2f} standard "
         f"deviations, p = {p:.3g}.",
     }
 

@@ -251,7 +251,7 @@ def _drift(found: dict[str, Any], words: Words) -> dict[str, Any]:
             [
                 [e["feature"], (f"{e['statistic']:.3f}", e["statistic"]),
                  (f"{e['adjusted_p']:.2g}", e["adjusted_p"]),
-                 ("" if e["shift"] is None else f"{e['shift']:+.2f}", e["shift"] or 0.0)]
+                 ("" if e["shift"] is None else f"{e['shift']:+z.2f}", e["shift"] or 0.0)]
                 for e in worst
             ],
         )  # fmt: skip

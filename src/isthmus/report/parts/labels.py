@@ -46,7 +46,7 @@ def labels(run: Run, words: Words) -> dict[str, Any] | None:
             "%(more)s more labels should gain about %(gain)s points of accuracy, within "
             "[%(low)s, %(high)s].",
             more=more,
-            **{k: f"{100 * float(expected[n]):+.1f}" for k, n in
+            **{k: f"{100 * float(expected[n]):+z.1f}" for k, n in
                (("gain", "score"), ("low", "low"), ("high", "high"))},
         )  # fmt: skip
     if run.label_next:

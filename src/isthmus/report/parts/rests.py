@@ -81,7 +81,7 @@ def _drawing(run: Run, entry: dict[str, Any], words: Words) -> dict[str, Any]:
                 "text": word,
                 "step": round(WORD_STEPS * abs(s)),
                 "against": s < 0,
-                "drop": f"{100 * d:+.1f}",
+                "drop": f"{100 * d:+z.1f}",
             }
             for word, s, d in zip(entry["words"], heat.strength(entry["drops"]), entry["drops"])
         ]
@@ -103,7 +103,7 @@ def _drawing(run: Run, entry: dict[str, Any], words: Words) -> dict[str, Any]:
         f"parts-{entry['row']}",
         title,
         [(t("part"), False), (t("fall of the probability"), True)],
-        [[n, (f"{d:+.4f}", d)] for n, d in zip(names, entry["drops"])],
+        [[n, (f"{d:+z.4f}", d)] for n, d in zip(names, entry["drops"])],
     )
     return made
 

@@ -153,12 +153,12 @@ def _candidates(choice: dict[str, Any] | None, words: Words) -> dict[str, Any] |
     for c in sorted(choice["candidates"], key=lambda c: -(c["weight"] or 0)):
         likelihood = c["evidence"].get("held_out_log_likelihood")
         if c["expected_gain"] is not None:
-            gain = (f"{100 * c['expected_gain']:+.1f}", c["expected_gain"])
+            gain = (f"{100 * c['expected_gain']:+z.1f}", c["expected_gain"])
             worst = c["expected_gain"] - 2 * c["downside"]
             agreement = c["evidence"].get("agreement")
             more = [
                 gain,
-                (f"{100 * worst:+.1f}", worst),
+                (f"{100 * worst:+z.1f}", worst),
                 ("", -1) if agreement is None else (f"{100 * agreement:.0f} %", agreement),
             ]
         elif expected:

@@ -26,7 +26,7 @@ def diagnosis(choice: dict[str, Any] | None, words: Words) -> list[str]:
             apart=how_far,
             auc=f"{auc:.2f}",
             accuracy=f"{100 * task['held_out_accuracy']:.1f}",
-            change=f"{-100 * task['confidence_drop']:+.1f}",
+            change=f"{-100 * task['confidence_drop']:+z.1f}",
         )
     ]
     seen = choice.get("classes") or {}
@@ -85,14 +85,14 @@ def validators(choice: dict[str, Any] | None, words: Words) -> dict[str, Any] | 
 def _measured(known: dict[str, Any]) -> list[tuple[str, float]]:
     """Rank correlation with its interval and tasks, mean gain, share of hurtful picks, worst."""
     rank = known["rank"]
-    text = f"{rank['value']:+.2f}"
+    text = f"{rank['value']:+z.2f}"
     if rank.get("low") is not None and rank.get("high") is not None:
-        text += f" [{rank['low']:+.2f}, {rank['high']:+.2f}]"
+        text += f" [{rank['low']:+z.2f}, {rank['high']:+z.2f}]"
     if rank.get("tasks"):
         text += f" · {rank['tasks']}"
     return [
         (text, float(rank["value"])),
-        (f"{100 * known['gain']:+.1f}", float(known["gain"])),
+        (f"{100 * known['gain']:+z.1f}", float(known["gain"])),
         (f"{100 * known['hurt']:.0f} %", float(known["hurt"])),
-        (f"{100 * known['worst']:+.1f}", float(known["worst"])),
+        (f"{100 * known['worst']:+z.1f}", float(known["worst"])),
     ]

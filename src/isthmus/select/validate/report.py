@@ -42,9 +42,9 @@ class Reliability:
     what: str = "rank correlation with the true accuracy"
 
     def __str__(self) -> str:
-        text = f"{self.value:+.2f}"
+        text = f"{self.value:+z.2f}"
         if self.low is not None and self.high is not None:
-            text += f" [{self.low:+.2f}, {self.high:+.2f}]"
+            text += f" [{self.low:+z.2f}, {self.high:+z.2f}]"
         return text if self.tasks is None else f"{text} on {self.tasks} tasks"
 
 
@@ -236,4 +236,4 @@ def _cell(score: Score) -> str:
 
 
 def _trust(reliability: Reliability | None) -> str:
-    return "not measured" if reliability is None else f"{reliability.value:+.2f}"
+    return "not measured" if reliability is None else f"{reliability.value:+z.2f}"
