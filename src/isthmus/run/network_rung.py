@@ -207,8 +207,8 @@ def compared(
     worth = gain - prior.caution * downside
     figures = {"expected_before": float(gain[0]), "expected_after": float(gain[1])}
     taken = bool(worth[1] > worth[0] + prior.least)
-    before, after = (f"{100 * value:+z.1f}" for value in gain)
-    told = f"{after} points expected over source-only, {before} without it"
+    plain, trained = (f"{100 * value:+z.1f}" for value in gain)
+    told = f"{trained} points expected over source-only, {plain} without it"
     how = "its features serve" if taken else "the features as they were serve"
     return taken, f"{told}; {how}", figures
 
