@@ -16,6 +16,7 @@ import isthmus
 from isthmus.demo.cases import DATA
 from isthmus.errors import BackboneError, BundleError, UsageError
 from isthmus.run.finetune import finetune
+from isthmus.serve.eject import eject
 
 torch = pytest.importorskip("torch")
 CASE = Path(__file__).with_name("finetune_case.py")
@@ -61,6 +62,12 @@ def test_texts_with_masked_tokens(text_encoder, review_tables, tmp_path):
     moved = (tmp_path / "run").rename(tmp_path / "elsewhere")
     same_again(moved, target, text="text")
     assert isthmus.load(moved).verify()["ok"]
+    script, *_ = eject(moved, tmp_path / "script.py")
+    texts = tmp_path / "new.csv"
+    pd.read_csv(target)[["text"]].to_csv(texts, index=False)
+    words = [sys.executable, "-I", str(script), str(texts)]
+    answer = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split(",")[1] for line in answer[1:]] == done.predicted.tolist()
     tokenizer = moved / "network" / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text().replace("the", "eht", 1))
     with pytest.raises(BundleError, match="altered"):

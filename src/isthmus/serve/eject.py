@@ -305,11 +305,11 @@ _SOMETHING: dict[str, Any] = {
 def _network(backbone: Any) -> bytes:
     """The ONNX file of a network that was converted; it is converted now where it was not."""
     from isthmus.backbone import load_backbone
-    from isthmus.backbone.runtime import record_path
+    from isthmus.backbone.runtime import record_path, resolve_device
 
     on_cpu: Any
-    if hasattr(backbone, "inner"):
-        on_cpu = backbone.twin()
+    if hasattr(backbone, "inner"):  # trained: a twin needs the files that it was built from
+        on_cpu = backbone if resolve_device(None) == "cpu" else backbone.twin()
     else:
         on_cpu = load_backbone(**dict(backbone.reference) | {"device": "cpu"})
     on_cpu(on_cpu.preprocess(_SOMETHING[on_cpu.modality])[None])
