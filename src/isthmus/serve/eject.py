@@ -176,30 +176,28 @@ def _add_input(script: Script, found: LoadedModel) -> None:
 
 
 def _image(script: Script, found: LoadedModel, backbone: Any) -> None:
-    script.files[".onnx"] = _network(backbone)
+    _one_network(script, backbone)
     script.add(
         "image",
-        "import sys",
-        "import onnxruntime",
         "from PIL import Image, ImageOps",
-        needs=("onnxruntime", "pillow"),
+        needs=("pillow",),
         recipe={key: backbone.recipe[key] for key in ("steps", "channels")},
     )
+    script.add("files", "import sys")
 
 
 def _text(script: Script, found: LoadedModel, backbone: Any) -> None:
     from isthmus.backbone.texts import BUCKETS
     from isthmus.backbone.transformers import ROWS
 
-    script.files[".onnx"] = _network(backbone)
+    _one_network(script, backbone)
     tokenizer = getattr(backbone, "inner", backbone).tokenizer
     script.files[".tokenizer.json"] = tokenizer.to_json().encode()
     limit = int(backbone.recipe["max_tokens"])
     script.add(
         "text",
-        "import onnxruntime",
         "import tokenizers",
-        needs=("onnxruntime", "tokenizers"),
+        needs=("tokenizers",),
         lengths=[n for n in BUCKETS if n < limit] or [limit],
         limit=limit,
         pad=int(backbone.recipe["pad_id"]),
@@ -226,11 +224,12 @@ def _audio(script: Script, found: LoadedModel, backbone: Any) -> None:
         pooling=backbone.pooling,
         pooled=f"[{pooled[backbone.pooling]}]",
     )
+    script.add("files", "import sys")
 
 
 def _waves(script: Script, found: LoadedModel, backbone: Any) -> None:
     recipe = backbone.recipe
-    script.files[".onnx"] = _network(backbone)
+    _one_network(script, backbone)
     _waveform(script)
     script.add(
         "waves",
@@ -240,12 +239,12 @@ def _waves(script: Script, found: LoadedModel, backbone: Any) -> None:
         length=getattr(backbone, "length", None),
         normalise=recipe["normalise"],
     )
+    script.add("files", "import sys")
 
 
 def _waveform(script: Script) -> None:
     script.add(
         "waveform",
-        "import sys",
         "import onnxruntime",
         "import soundfile",
         "import soxr",
@@ -293,6 +292,12 @@ def _table(script: Script, found: LoadedModel, backbone: Any) -> None:
 def _features(script: Script, found: LoadedModel, backbone: Any) -> None:
     columns = found.manifest["input"]["reading"].get("features")
     script.add("features", columns=columns if isinstance(columns, list) else None)
+
+
+def _one_network(script: Script, backbone: Any) -> None:
+    """The converted network beside the script, and the lines that open it."""
+    script.files[".onnx"] = _network(backbone)
+    script.add("network", "import onnxruntime", needs=("onnxruntime",))
 
 
 _SOMETHING: dict[str, Any] = {
