@@ -16,6 +16,7 @@ from isthmus.align.discriminator import (
     signed_shares,
     slope_penalty,
 )
+from isthmus.align.easing import Eased, eased
 from isthmus.align.gradient_reversal import ramp
 from isthmus.align.readings import ByClass, Drawn, Reading
 from isthmus.align.views import entropy, need_classes
@@ -34,9 +35,9 @@ class CDAN(Objective):
     Parameters
     ----------
     trade_off : float, default=1.0
-    strength : float, default=30.0
-        Largest coefficient of the gradient reversal; it goes with `penalty`. The paper's is 1,
-        without one.
+    strength : float or (first, last), default=(30.0, 1.0)
+        Coefficient of the gradient reversal; two values: it eases from one to the other, see
+        `isthmus.align.easing.eased`. It goes with `penalty`. The paper's is 1, without one.
     gamma : float or None, default=10.0
         Its ramp, see `gradient_reversal.ramp`; None: the full strength throughout.
     hidden : tuple of int, default=(64,)
@@ -47,17 +48,22 @@ class CDAN(Objective):
         Largest k d that is multiplied out (the paper's).
     random_size : int, default=1024
         D of the random map (the authors' code). It is drawn once and saved with the objective.
-    penalty : float, default=100.0
+    penalty : float or (first, last), default=(100.0, 0.01)
         Weight of the mean square slope of the discriminator along the features
-        (`isthmus.align.discriminator.slope_penalty`), argued in `DANN`; 0 is the paper's CDAN.
+        (`isthmus.align.discriminator.slope_penalty`), argued in `DANN`; 0, with a strength of 1,
+        is the paper's CDAN.
+    flat : float, default=0.5
+        Share of the training before the two ease.
 
     Notes
     -----
     Predictions are read, not changed: no gradient passes through them or the weights.
 
-    On two moons turned by 35 degrees (see `DANN`) it falls to 64 to 68 % without the penalty,
-    whatever the strength, and gains 4.8 points with it (80.3 % against 75.5 for source-only, mean
-    of 5 seeds that nothing was chosen on; one seed of the five loses 2).
+    It is held flat longer than `DANN`: once it is sharp, rows stay in the class that they are
+    taken for. 12 draws of two moons turned by 35 degrees that nothing was chosen on: +5.0 +- 1.3
+    points over source-only (eased from the start, on others: -8; never, +5.4); five classes in ten
+    dimensions, stretched, turned and moved: +7.1 +- 1.3 (+8.6; +3.7). MNIST > USPS, without
+    augmentation: 90.5 %, the paper's settings 93.6, flat throughout 84.7 (one seed).
     """
 
     draw_f: Tensor
@@ -69,19 +75,20 @@ class CDAN(Objective):
         self,
         *,
         trade_off: float = 1.0,
-        strength: float = 30.0,
+        strength: Eased = (30.0, 1.0),
         gamma: float | None = 10.0,
         hidden: tuple[int, ...] = (64,),
         entropy: bool = True,
         max_size: int = 4096,
         random_size: int = 1024,
-        penalty: float = 100.0,
+        penalty: Eased = (100.0, 0.01),
+        flat: float = 0.5,
     ) -> None:
         super().__init__()
         self.trade_off, self.strength, self.gamma = trade_off, strength, gamma
         self.hidden, self.entropy = hidden, entropy
         self.max_size, self.random_size = max_size, random_size
-        self.penalty = penalty
+        self.penalty, self.flat = penalty, flat
 
     def build(self, num_features: int, num_classes: int) -> None:
         need_classes(num_classes, who="CDAN")
@@ -93,7 +100,7 @@ class CDAN(Objective):
         self.discriminator = Discriminator(size, tuple(self.hidden))
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
-        coefficient = self.strength * ramp(progress, self.gamma)
+        coefficient = eased(self.strength, progress, self.flat) * ramp(progress, self.gamma)
         logits = torch.cat([source.logits.detach(), target.logits.detach()])
         z = opposed_features(source, target, coefficient)
         odds, squares = self.discriminator.judged(z, self.reading(logits.softmax(1)))
@@ -105,7 +112,8 @@ class CDAN(Objective):
             weighted = signed_shares(odds, count, sure[:count], sure[count:])
         loss = domain_loss(odds, weighted)
         if self.penalty:
-            loss = loss + self.penalty * slope_penalty(squares, shares)
+            weight = eased(self.penalty, progress, self.flat)
+            loss = loss + weight * slope_penalty(squares, shares)
         return loss
 
     def reading(self, predictions: Tensor) -> Reading:
