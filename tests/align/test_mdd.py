@@ -55,7 +55,7 @@ def test_the_probability_of_the_others_is_stable():
 
 def test_both_domains_at_once_are_as_one_after_the_other(pair, built):
     source, target = pair(5, 3)
-    mdd = built(MDD(gamma=None, hidden=4, strength=0.3))
+    mdd = built(MDD(gamma=None, hidden=4))
     leaves = [source.features, target.features, *mdd.parameters()]
     s, t = (mdd.adversary(gradient_reversal(b.features, 0.3)) for b in (source, target))
     agree = torch.nn.functional.cross_entropy(s, source.logits.argmax(1))

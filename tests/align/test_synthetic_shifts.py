@@ -145,8 +145,9 @@ def source_only():
 @pytest.mark.parametrize(
     ("name", "draw"),
     [
-        ("dann", moons), ("cdan", moons), ("mdd", moons), ("wdgrl", moons),
-        ("dann", gaussians), ("cdan", gaussians), ("mdd", gaussians), ("mcd", gaussians),
+        ("dann", moons), ("cdan", moons),
+        ("dann", gaussians), ("cdan", gaussians), ("mdd", gaussians), ("wdgrl", gaussians),
+        ("mcd", gaussians),
     ],
 )  # fmt: skip
 def test_the_defaults_beat_source_only(name, draw, source_only):

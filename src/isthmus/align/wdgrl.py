@@ -9,7 +9,6 @@ from torch import Tensor
 
 from isthmus.align.base import Objective
 from isthmus.align.discriminator import Discriminator
-from isthmus.align.easing import Eased, eased
 from isthmus.align.gradient_reversal import gradient_reversal, ramp
 from isthmus.types import DomainBatch
 
@@ -24,25 +23,22 @@ class WDGRL(Objective):
     Parameters
     ----------
     trade_off : float, default=1.0
-    strength : float or (first, last), default=(0.6, 0.03)
-        Coefficient of the gradient reversal; two values: it eases from one to the other, see
-        `isthmus.align.easing.eased`.
+    strength : float, default=0.1
+        Largest coefficient of the gradient reversal.
     gamma : float or None, default=10.0
         Its ramp, see `gradient_reversal.ramp`; None: the full strength throughout.
     penalty : float, default=10.0
         The paper's gamma; points are the rows of both sides and random ones between pairs.
-    hidden : tuple of int, default=(64,)
+    hidden : tuple of int, default=(256, 256)
         Hidden layers of the critic.
-    flat : float, default=0.25
-        Share of the training before the strength eases.
 
     Notes
     -----
     The paper takes five critic steps for each of the features; here both move together through a
-    gradient reversal that starts from 0, and the features move `strength` times as fast. Its
-    distance never fades, so that it shakes longer than `DANN`: 12 draws of two moons turned by 35
-    degrees that nothing was chosen on +5.2 +- 1.9 points over source-only, five classes in ten
-    dimensions, stretched, turned and moved, -2.1 +- 2.3 (one of them -15).
+    gradient reversal that starts from 0, and the features move `strength` times as fast. On two
+    moons turned by 35 degrees the default loses 8 points to source-only (4 draws); 64 hidden units
+    with a strength of 0.6 that falls to 0.03 gained 5 there and lost 2 on 14 real pairs of
+    features, where the default gained 0.3.
     """
 
     family: ClassVar[str] = "adversarial"
@@ -52,21 +48,20 @@ class WDGRL(Objective):
         self,
         *,
         trade_off: float = 1.0,
-        strength: Eased = (0.6, 0.03),
+        strength: float = 0.1,
         gamma: float | None = 10.0,
         penalty: float = 10.0,
-        hidden: tuple[int, ...] = (64,),
-        flat: float = 0.25,
+        hidden: tuple[int, ...] = (256, 256),
     ) -> None:
         super().__init__()
         self.trade_off, self.strength, self.gamma = trade_off, strength, gamma
-        self.penalty, self.hidden, self.flat = penalty, hidden, flat
+        self.penalty, self.hidden = penalty, hidden
 
     def build(self, num_features: int, num_classes: int) -> None:
         self.critic = Discriminator(num_features, tuple(self.hidden))
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
-        coefficient = eased(self.strength, progress, self.flat) * ramp(progress, self.gamma)
+        coefficient = self.strength * ramp(progress, self.gamma)
         n, m = len(source.features), len(target.features)
         points = torch.cat([source.features, target.features, between(source, target)])
         odds, squares = self.critic.judged(gradient_reversal(points, coefficient))
