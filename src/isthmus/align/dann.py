@@ -56,8 +56,9 @@ class DANN(Objective):
     640 steps of AdamW: a discriminator without a penalty loses 4 to 10 points to source-only,
     one held flat throughout gains 4.3, one that eases 6.1 (mean of 10 draws), and 3.3 +- 1.2 on
     12 draws that nothing was chosen on. Five classes in ten dimensions, stretched, turned and
-    moved: +6.1 +- 1.3 there; held flat throughout +1.8. On MNIST > USPS (docs/digits.md) the
-    paper's settings are better than the default, and both better than a flat one.
+    moved: +6.1 +- 1.3 there; held flat throughout +1.8. Where the domains differ in detail rather
+    than by a turn, the paper's settings are better: MNIST > USPS 92.1 against 85.7 %, 20 real pairs
+    of cached features +0.5 against -0.6 points over source-only (docs/log.md).
     """
 
     family: ClassVar[str] = "adversarial"
