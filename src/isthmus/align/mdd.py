@@ -39,8 +39,9 @@ class MDD(Objective):
     -----
     On two moons turned by 35 degrees the default gains nothing (+0.2 points over source-only, 4
     draws), 1 gains 13 and 0.6 that falls to 0.03 11; but on 20 real pairs of features the latter
-    lost 2.7 where the default gained 0.8, and 1 lost 3 on five made classes in ten dimensions, where
-    the default gained 7. The head f is read through argmax: no gradient passes through its logits.
+    lost 2.7 where the default gained 0.8, and 1 lost 3 on five made classes in ten dimensions,
+    where the default gained 7. The head f is read through argmax: no gradient passes through its
+    logits.
     """
 
     family: ClassVar[str] = "adversarial"
