@@ -21,8 +21,8 @@ def test_with_a_constant_prediction_it_is_dann(pair, built, entropy):
         for batch in (source, target)
     )
     p = constant.softmax(0)
-    dann = built(DANN(hidden=(7,), strength=0.4, penalty=2.0))
-    cdan = built(CDAN(hidden=(7,), strength=0.4, entropy=entropy, penalty=2.0))
+    dann = built(DANN(hidden=(7,), strength=0.4, opposed="both"))
+    cdan = built(CDAN(hidden=(7,), strength=0.4, entropy=entropy, opposed="both"))
     state = dann.discriminator.state_dict()
     # the first layer reads p (x) z: with p (x) W / |p|^2 it puts out W z
     state["0.weight"] = torch.kron(p[None], state["0.weight"]) / (p @ p)
@@ -68,11 +68,11 @@ def test_sure_rows_weigh_more(pair, built):
     source, target = pair(n=2, m=2)
     sure = torch.tensor([[50.0, 0.0, 0.0], [0.0, 0.0, 0.0]]).double()
     source = dataclasses.replace(source, logits=sure)
-    cdan = built(CDAN(gamma=None, penalty=0.0))
+    cdan = built(CDAN(gamma=None, opposed="both"))
     cdan(source, target, 1.0).backward()
     weighted = source.features.grad.clone()
     source.features.grad = None
-    built_plain = built(CDAN(gamma=None, entropy=False, penalty=0.0))
+    built_plain = built(CDAN(gamma=None, entropy=False, opposed="both"))
     built_plain(source, target, 1.0).backward()
     plain = source.features.grad
     w = torch.tensor([2.0, 1 + 1 / 3]).double()  # exp(-log 3) = 1/3

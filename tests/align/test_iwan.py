@@ -15,7 +15,7 @@ def test_with_an_undecided_weigher_it_is_dann_beside_the_weighers_loss(pair, bui
     source, target = pair()
     iwan, dann = (
         built(IWAN(entropy=0.0, strength=0.3)),
-        built(DANN(strength=0.3, hidden=(), penalty=0.0)),
+        built(DANN(strength=0.3, hidden=())),
     )
     iwan.discriminator.load_state_dict(dann.discriminator.state_dict())
     with torch.no_grad():
@@ -50,4 +50,4 @@ def test_the_weigher_does_not_move_the_features_and_the_entropy_moves_the_logits
     source, target = pair()
     iwan = built(IWAN(strength=0.0))
     iwan(source, target, 1.0).backward()
-    assert not source.features.grad.any() and target.logits.grad.any()
+    assert not target.features.grad.any() and target.logits.grad.any()

@@ -25,7 +25,7 @@ from isthmus.fit.deep.settings import Settings  # noqa: E402
 from isthmus.fit.deep.task_alignment import TaskAlignment  # noqa: E402
 from isthmus.types import DomainBatch  # noqa: E402
 
-SEEDS = range(200, 206)  # the defaults were chosen on others, 100 to 109
+SEEDS = range(200, 204)  # the defaults were chosen on others, 100 to 109
 SETTINGS = Settings(epochs=80, batch_size=64)
 WIDTH = 64
 
@@ -144,11 +144,8 @@ def source_only():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "draw"),
-    [
-        ("dann", moons), ("cdan", moons),
-        ("dann", gaussians), ("cdan", gaussians), ("mdd", gaussians), ("wdgrl", gaussians),
-        ("mcd", gaussians),
-    ],
-)  # fmt: skip
+    [(name, draw) for name in ("dann", "cdan", "mdd", "wdgrl") for draw in (moons, gaussians)]
+    + [("mcd", gaussians)],  # on moons it changes nothing: +0.2 +- 1.5 points in 12 draws
+)
 def test_the_defaults_beat_source_only(name, draw, source_only):
     assert np.mean(accuracies(draw, find(name)) - source_only[draw]) > 0.01

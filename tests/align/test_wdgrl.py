@@ -20,7 +20,9 @@ def test_a_unit_slope_costs_nothing_and_another_its_square():
     assert penalty.item() == pytest.approx(16)
     penalty.backward()  # d (|w| - 1)^2 = 2 (|w| - 1) w / |w|
     torch.testing.assert_close(steep.grad, torch.tensor([4.8, 6.4]).double())
-    assert gradient_penalty(squares(0.0, 0.0)).item() == pytest.approx(1, abs=1e-5)
+    for flat, cost in ((0.0, 1), (0.3, 0.49)):  # the paper's; one-sided, being flat is free
+        assert gradient_penalty(squares(flat), False).item() == pytest.approx(cost, abs=1e-5)
+        assert gradient_penalty(squares(flat)) == 0
 
 
 def test_points_lie_between_pairs():
@@ -50,6 +52,6 @@ def test_the_penalty_does_not_reach_the_features(pair, built):
     def gradient(penalty):
         source, target = pair()
         wdgrl = built(WDGRL(penalty=penalty, gamma=None))
-        return torch.autograd.grad(wdgrl(source, target, 1.0), source.features)[0]
+        return torch.autograd.grad(wdgrl(source, target, 1.0), target.features)[0]
 
     torch.testing.assert_close(gradient(0.0), gradient(100.0))

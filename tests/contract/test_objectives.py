@@ -87,6 +87,23 @@ def test_gradients_reach_what_is_declared_and_nothing_else(name):
         assert value.grad is not None and (value.ndim == 1 or value.grad.any()), parameter
 
 
+@pytest.mark.parametrize(
+    "name", sorted(n for n in OBJECTIVES if hasattr(OBJECTIVES[n](), "opposed"))
+)
+def test_opposed_both_lets_the_reversal_reach_the_source_and_changes_nothing_else(name):
+    found = []
+    for opposed in ("target", "both"):
+        objective = made(name)
+        objective.opposed = opposed
+        source, target = data()
+        loss = run(objective, source, target, 1.0)
+        loss.backward()
+        own = [value.grad for value in objective.parameters()]
+        found.append((reached(source, target), [loss.detach(), target.features.grad, *own]))
+    assert found[1][0] - found[0][0] == {"source.features"}
+    torch.testing.assert_close(found[0][1], found[1][1])
+
+
 @each
 def test_labels_of_the_target_are_never_read_and_those_of_the_source_only_where_stated(name):
     objective = made(name)

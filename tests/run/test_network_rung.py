@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -17,6 +20,7 @@ from isthmus.run import network_rung
 from isthmus.run.network_rung import compared
 from isthmus.run.plan import plan
 from isthmus.select.evidence import Evidence
+from isthmus.serve.eject import eject
 from isthmus.transfer import transfer
 
 
@@ -79,6 +83,21 @@ def test_a_network_that_serves_is_saved_measured_and_beside_what_was_there(encod
     frame = model.predict(tables[1][["text"]], text="text")
     assert frame["prediction"].tolist() == [str(p) for p in result.predictions["prediction"]]
     np.testing.assert_allclose(frame["confidence"], result.predictions["confidence"], atol=1e-6)
+
+
+def test_a_network_that_serves_is_ejected(served, tables, tmp_path):
+    _, out, *_ = served
+    rows = tmp_path / "new.csv"
+    tables[1][["text"]].to_csv(rows, index=False)
+    script, *_ = eject(out)
+    assert "import isthmus" not in script.read_text()
+    done = subprocess.run(
+        [sys.executable, "-I", script, rows], capture_output=True, text=True, check=True
+    )
+    answer = pd.read_csv(io.StringIO(done.stdout), dtype={"prediction": str})
+    frame = isthmus.load(out).predict(rows)
+    assert answer["prediction"].tolist() == frame["prediction"].tolist()
+    np.testing.assert_allclose(answer["confidence"], frame["confidence"], atol=1e-5)
 
 
 def test_no_target_label_reaches_the_network(served):

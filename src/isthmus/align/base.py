@@ -28,8 +28,8 @@ class Objective(nn.Module, ABC):
         What the last step saw beside its loss, detached scalars for the log, e.g.
         ``domain_accuracy``; empty where a method has none.
     reaches : tuple of str
-        What the gradient reaches besides own parameters: ``"source.features"``,
-        ``"source.logits"``, ``"target.features"``, ``"target.logits"``.
+        What the gradient reaches besides own parameters, with default settings:
+        ``"source.features"``, ``"source.logits"``, ``"target.features"``, ``"target.logits"``.
     needs_labels : bool
         Whether the source labels are read.
     family : str

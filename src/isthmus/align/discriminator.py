@@ -11,7 +11,10 @@ from torch.nn import functional as F
 from isthmus.align.gradient_reversal import gradient_reversal
 from isthmus.align.judged import judged
 from isthmus.align.readings import AsItIs, Reading
+from isthmus.errors import UsageError
 from isthmus.types import DomainBatch
+
+SIDES = ("target", "both")
 
 
 class Discriminator(nn.Sequential):
@@ -55,9 +58,31 @@ class Discriminator(nn.Sequential):
         return judged(features, reading or AsItIs(), list(self.parameters()))
 
 
-def opposed_features(source: DomainBatch, target: DomainBatch, coefficient: float) -> Tensor:
-    """(n_s + n_t, d) features of both domains behind one gradient reversal, source rows first."""
-    return gradient_reversal(torch.cat([source.features, target.features]), coefficient)
+def opposed_features(
+    source: DomainBatch, target: DomainBatch, coefficient: float, opposed: str = "target"
+) -> Tensor:
+    """(n_s + n_t, d) features of both domains behind a gradient reversal, source rows first.
+
+    The reversal asks each domain to go where the other is; the source is held by its labels and
+    better left alone (argued in `isthmus.align.dann.DANN`).
+
+    Parameters
+    ----------
+    source, target : DomainBatch
+    coefficient : float
+        Of the reversal.
+    opposed : {"target", "both"}, default="target"
+        Whose features feel it; the source's are read only, or not. ``"both"`` is the game of the
+        papers that have one encoder.
+
+    Raises
+    ------
+    UsageError
+    """
+    if opposed not in SIDES:
+        raise UsageError(f"opposed={opposed!r}", remedy=f"Use {' or '.join(map(repr, SIDES))}")
+    here = source.features if opposed == "both" else source.features.detach()
+    return gradient_reversal(torch.cat([here, target.features]), coefficient)
 
 
 def signed_shares(
@@ -104,23 +129,6 @@ def domain_loss(odds: Tensor, shares: Tensor) -> Tensor:
         What each row counts, `signed_shares`.
     """
     return F.softplus(odds * -shares.sign()) @ shares.abs()
-
-
-def slope_penalty(squares: Tensor, shares: Tensor) -> Tensor:
-    """Mean square slope of a discriminator at the features of all domains, which count alike.
-
-    ``mean |d odds / d z|^2``: zero-centred, at the data (Mescheder, Geiger and Nowozin, *Which
-    training methods for GANs do actually converge?*, ICML 2018, eq. 9). Its gradient reaches the
-    discriminator and not the features.
-
-    Parameters
-    ----------
-    squares : tensor of shape (n,)
-        Of the rows of all domains, `Discriminator.judged`.
-    shares : tensor of shape (n,)
-        What each row counts, `signed_shares`.
-    """
-    return squares @ shares.abs()
 
 
 def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:

@@ -37,6 +37,9 @@ class IWAN(Objective):
         Its ramp (see `gradient_reversal.ramp`).
     hidden : tuple of int, default=()
         Hidden layers of each discriminator.
+    opposed : {"target", "both"}, default="target"
+        Whose features feel the reversed gradient, argued in `DANN`: with the first, the paper's
+        game (its source encoder rests); the second is that of later work.
     entropy : float, default=0.1
         Weight of the target's entropy.
 
@@ -48,7 +51,7 @@ class IWAN(Objective):
     """
 
     family: ClassVar[str] = "adversarial"
-    reaches: ClassVar[tuple[str, ...]] = ("source.features", "target.features", "target.logits")
+    reaches: ClassVar[tuple[str, ...]] = ("target.features", "target.logits")
 
     def __init__(
         self,
@@ -57,11 +60,12 @@ class IWAN(Objective):
         strength: float = 1.0,
         gamma: float | None = 10.0,
         hidden: tuple[int, ...] = (),
+        opposed: str = "target",
         entropy: float = 0.1,
     ) -> None:
         super().__init__()
         self.trade_off, self.strength, self.gamma = trade_off, strength, gamma
-        self.hidden, self.entropy = hidden, entropy
+        self.hidden, self.opposed, self.entropy = hidden, opposed, entropy
 
     def build(self, num_features: int, num_classes: int) -> None:
         need_classes(num_classes, who="IWAN")
@@ -70,7 +74,7 @@ class IWAN(Objective):
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         coefficient = self.strength * ramp(progress, self.gamma)
-        features = opposed_features(source, target, coefficient)
+        features = opposed_features(source, target, coefficient, self.opposed)
         seen, odds = self.weigher(features.detach()), self.discriminator(features)
         count = len(source.features)
         weights = (-seen[:count].detach()).sigmoid()

@@ -41,6 +41,8 @@ class PADA(Objective):
         Its ramp (see `gradient_reversal.ramp`).
     hidden : tuple of int, default=()
         Hidden layers of the discriminator.
+    opposed : {"target", "both"}, default="target"
+        Whose features feel the reversed gradient, argued in `DANN`; ``"both"`` is the paper.
     momentum : float, default=0.9
         Of the running mean, in steps; the paper averages over all target rows now and then, 0.9
         averages over about ten batches without a pass of its own.
@@ -53,7 +55,7 @@ class PADA(Objective):
     """
 
     family: ClassVar[str] = "adversarial"
-    reaches: ClassVar[tuple[str, ...]] = ("source.features", "source.logits", "target.features")
+    reaches: ClassVar[tuple[str, ...]] = ("source.logits", "target.features")
     needs_labels: ClassVar[bool] = True
 
     def __init__(
@@ -63,11 +65,12 @@ class PADA(Objective):
         strength: float = 1.0,
         gamma: float | None = 10.0,
         hidden: tuple[int, ...] = (),
+        opposed: str = "target",
         momentum: float = 0.9,
     ) -> None:
         super().__init__()
         self.trade_off, self.strength, self.gamma = trade_off, strength, gamma
-        self.hidden, self.momentum = hidden, momentum
+        self.hidden, self.opposed, self.momentum = hidden, opposed, momentum
 
     def build(self, num_features: int, num_classes: int) -> None:
         need_classes(num_classes, who="PADA")
@@ -80,7 +83,7 @@ class PADA(Objective):
         weights = (shares / shares.max())[labels.clamp_min(0)]
         weights = torch.where(labels >= 0, weights, (shares / shares.max()).mean())
         coefficient = self.strength * ramp(progress, self.gamma)
-        odds = self.discriminator(opposed_features(source, target, coefficient))
+        odds = self.discriminator(opposed_features(source, target, coefficient, self.opposed))
         count = len(source.features)
         self.figures = {
             "domain_accuracy": domain_accuracy(odds, signed_shares(odds, count)),
