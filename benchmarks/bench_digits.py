@@ -104,17 +104,19 @@ FORMS = {
 }
 KEPT = ROOT / "build" / "digits.jsonl"
 ABOUT = """
-Training rows of both domains ({sizes}), accuracy in % on the target's test rows, mean and
-standard deviation of the seeds (their number in brackets), the last checkpoint. The network is
-the two-layer LeNet of the papers with a bottleneck of 256; SGD 0.01, momentum 0.9, batches of 64.
+Training rows of both domains ({sizes}), accuracy in % on the target's test rows,
+mean and standard deviation of the seeds (their number in brackets), the last checkpoint. The
+network is the two-layer LeNet of the papers with a bottleneck of 256; SGD 0.01, momentum 0.9,
+batches of 64.
+
 As SHOT's code trains: weight decay 0.001, falling rates, label smoothing 0.1, 15 epochs of the
 source and for SHOT as many of the target after them, the training rows of USPS turned by up to 10
 degrees and shifted by up to 4 pixels. As CDAN's code trains: weight decay 0.0005, one rate,
 nothing smoothed or turned, 10 epochs of the larger domain. Methods have their default settings;
-"the paper's" are a
-discriminator of 500 and 500 units, strength 1, and both domains feel it. USPS is drawn
-anew into training and test rows (7,438 and 1,860, the numbers of the file that the papers read):
-its own 2,007 test rows are harder. `make bench-digits` makes these tables.
+"the paper's" are a discriminator of 500 and 500 units and a strength of 1, and the features of both
+domains feel it. USPS is drawn anew into training and test rows (7,438 and 1,860, the numbers of the
+file that the papers read): its own 2,007 test rows are harder. `make bench-digits` makes these
+tables.
 
 Published: the tables of SHOT (Liang et al. 2020: source-only, SHOT) and CDAN (Long et al. 2018:
 DANN, CDAN+E). The authors have all 60,000 rows of MNIST, here there are 20,000. MCC has no
