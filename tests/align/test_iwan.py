@@ -14,8 +14,8 @@ from isthmus.types import DomainBatch  # noqa: E402
 def test_with_an_undecided_weigher_it_is_dann_beside_the_weighers_loss(pair, built):
     source, target = pair()
     iwan, dann = (
-        built(IWAN(entropy=0.0, strength=0.3)),
-        built(DANN(strength=0.3, hidden=())),
+        built(IWAN(entropy=0.0, strength=0.3, hidden=(6,))),
+        built(DANN(strength=0.3, hidden=(6,))),
     )
     iwan.discriminator.load_state_dict(dann.discriminator.state_dict())
     with torch.no_grad():

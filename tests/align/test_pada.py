@@ -17,8 +17,8 @@ from isthmus.errors import UsageError  # noqa: E402
 def test_with_equal_shares_it_is_dann(pair, built):
     source, target = pair()
     target = dataclasses.replace(target, logits=torch.zeros(9, 3).double())
-    a = built(PADA(strength=0.4))(source, target, 0.5)
-    b = built(DANN(strength=0.4, hidden=()))(source, target, 0.5)
+    a = built(PADA(strength=0.4, hidden=(6,)))(source, target, 0.5)
+    b = built(DANN(strength=0.4, hidden=(6,)))(source, target, 0.5)
     torch.testing.assert_close(a, b)
 
 

