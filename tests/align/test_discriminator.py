@@ -13,7 +13,6 @@ from isthmus.align.discriminator import (  # noqa: E402
     signed_shares,
     weighted_mean,
 )
-from isthmus.align.readings import AsItIs, ByClass, Drawn  # noqa: E402
 from isthmus.errors import UsageError  # noqa: E402
 
 
@@ -52,42 +51,23 @@ def test_widths_and_a_batch_of_one():
     assert sum(p.numel() for p in Discriminator(4, ()).parameters()) == 5
 
 
-def by_autograd(net, z, q):
-    """Odds and squared slopes by two backward passes; q makes of rows what the net reads."""
+def by_autograd(net, z):
+    """Odds and squared slopes by two backward passes."""
     points = z.detach().clone().requires_grad_(True)
-    (slope,) = torch.autograd.grad(net(q(points)).sum(), points, create_graph=True)
-    return net(q(z)), slope.square().sum(1)
-
-
-READS = {
-    "as it is": lambda p: (AsItIs(), lambda z: z, 9),
-    "by class": lambda p: (
-        ByClass(p),
-        lambda z: (p[:, :, None] * z[:, None, :]).flatten(1),
-        27,
-    ),
-    "drawn": lambda p: (
-        Drawn(DRAW.to(p), p @ torch.ones(3, 11).to(p).tril()),
-        lambda z: (z @ DRAW.to(z)) * (p @ torch.ones(3, 11).to(p).tril()),
-        11,
-    ),
-}
-DRAW = torch.randn(9, 11, generator=torch.Generator().manual_seed(0))
+    (slope,) = torch.autograd.grad(net(points).sum(), points, create_graph=True)
+    return net(z), slope.square().sum(1)
 
 
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
-@pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("hidden", [(), (3,), (40,), (6, 5), (8, 7, 6)])
 @pytest.mark.parametrize("sizes", [(7, 4), (1, 1), (0, 1)])
 def test_odds_slopes_and_gradients_in_closed_form_are_those_of_autograd(
-    hidden, sizes, read, dtype, close
+    hidden, sizes, dtype, close
 ):
     draw = torch.Generator().manual_seed(1)
     n = sum(sizes)
     z = torch.randn(n, 9, generator=draw).to(dtype).requires_grad_(True)
-    p = torch.rand(n, 3, generator=draw).softmax(1).to(dtype)
-    reading, map_, width = READS[read](p)
-    net = Discriminator(width, hidden).to(dtype)
+    net = Discriminator(9, hidden).to(dtype)
     with torch.no_grad():
         for parameter in net.parameters():  # biases that matter
             parameter.copy_(torch.randn(parameter.shape, generator=draw) / 2)
@@ -99,7 +79,7 @@ def test_odds_slopes_and_gradients_in_closed_form_are_those_of_autograd(
         return loss, torch.autograd.grad(loss, leaves)
 
     tolerance = {"rtol": close, "atol": close}
-    wanted, found = by_autograd(net, z, map_), net.judged(z, reading)
+    wanted, found = by_autograd(net, z), net.judged(z)
     torch.testing.assert_close(found, wanted, **tolerance)
     torch.testing.assert_close(gradients(*found), gradients(*wanted), **tolerance)
 
@@ -107,7 +87,7 @@ def test_odds_slopes_and_gradients_in_closed_form_are_those_of_autograd(
 def test_one_of_the_two_alone_has_its_gradient_and_the_slope_leaves_the_features():
     net, z = Discriminator(4, (6, 2)).double(), torch.randn(5, 4).double().requires_grad_(True)
     weights = [p for p in net.parameters() if p.ndim == 2]
-    wanted, found = by_autograd(net, z, lambda z: z), net.judged(z)
+    wanted, found = by_autograd(net, z), net.judged(z)
     for k in (0, 1):
         a, b = (torch.autograd.grad(pair[k].sum(), weights, retain_graph=True)
                 for pair in (found, wanted))  # fmt: skip

@@ -16,7 +16,6 @@ from isthmus.align.discriminator import (
     signed_shares,
 )
 from isthmus.align.gradient_reversal import ramp
-from isthmus.align.readings import ByClass, Drawn, Reading
 from isthmus.align.views import entropy, need_classes
 from isthmus.types import DomainBatch
 
@@ -95,7 +94,7 @@ class CDAN(Objective):
         coefficient = self.strength * ramp(progress, self.gamma)
         logits = torch.cat([source.logits.detach(), target.logits.detach()])
         z = opposed_features(source, target, coefficient, self.opposed)
-        odds, _ = self.discriminator.judged(z, self.reading(logits.softmax(1)))
+        odds = self.discriminator(self.read(z, logits.softmax(1)))
         count = len(source.features)
         shares = signed_shares(odds, count)
         self.figures = {"domain_accuracy": domain_accuracy(odds, shares)}
@@ -104,8 +103,8 @@ class CDAN(Objective):
             shares = signed_shares(odds, count, sure[:count], sure[count:])
         return domain_loss(odds, shares)
 
-    def reading(self, predictions: Tensor) -> Reading:
-        """What the discriminator reads of rows with these predictions, (n, k)."""
+    def read(self, features: Tensor, predictions: Tensor) -> Tensor:
+        """What the discriminator sees of rows so predicted, (n, k): (n, k d) or (n, D)."""
         if self.random:
-            return Drawn(self.draw_f, predictions @ self.draw_g)
-        return ByClass(predictions)
+            return (features @ self.draw_f) * (predictions @ self.draw_g)
+        return (predictions[:, :, None] * features[:, None, :]).flatten(1)

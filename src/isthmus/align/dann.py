@@ -76,7 +76,7 @@ class DANN(Objective):
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         coefficient = self.strength * ramp(progress, self.gamma)
         z = opposed_features(source, target, coefficient, self.opposed)
-        odds, _ = self.discriminator.judged(z)
+        odds = self.discriminator(z)
         shares = signed_shares(odds, len(source.features))
         self.figures = {"domain_accuracy": domain_accuracy(odds, shares)}
         return domain_loss(odds, shares)

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from isthmus.align.gradient_reversal import gradient_reversal
 from isthmus.align.judged import judged
-from isthmus.align.readings import AsItIs, Reading
 from isthmus.errors import UsageError
 from isthmus.types import DomainBatch
 
@@ -41,21 +40,19 @@ class Discriminator(nn.Sequential):
         odds: Tensor = super().forward(features)
         return odds.squeeze(1)
 
-    def judged(self, features: Tensor, reading: Reading | None = None) -> tuple[Tensor, Tensor]:
+    def judged(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Log odds of every row, (n,), and the squared length of their slope, (n,).
 
         Parameters
         ----------
         features : tensor of shape (n, d)
-        reading : Reading, optional
-            What the first layer makes of them; default: it reads them as they are.
 
         Returns
         -------
         odds, squares : tensor of shape (n,)
             See `isthmus.align.judged.judged`: the squares' gradient does not reach the features.
         """
-        return judged(features, reading or AsItIs(), list(self.parameters()))
+        return judged(features, list(self.parameters()))
 
 
 def opposed_features(

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isthmus.align.readings import AsItIs, Reading
 from isthmus.align.views import refuse_second_derivative
 
 
-def judged(features: Tensor, reading: Reading, parameters: list[Tensor]) -> tuple[Tensor, Tensor]:
+def judged(features: Tensor, parameters: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Log odds of every row, and the squared length of their slope along its features.
 
     Dense layers with ReLU between have both, and the gradients of both, in closed form. With
@@ -26,8 +25,6 @@ def judged(features: Tensor, reading: Reading, parameters: list[Tensor]) -> tupl
     Parameters
     ----------
     features : tensor of shape (n, d)
-    reading : Reading
-        What the first layer makes of them.
     parameters : list of tensors
         Weights (h, d) and biases (h,) of all layers in turn, the last with one output.
 
@@ -43,16 +40,14 @@ def judged(features: Tensor, reading: Reading, parameters: list[Tensor]) -> tupl
     UsageError
         On the way back, if the gradient itself is to be differentiated.
     """
-    return _Judged.apply(features, reading, *parameters)  # type: ignore[no-any-return,no-untyped-call]
+    return _Judged.apply(features, *parameters)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _Judged(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, z: Tensor, reading: Reading, *parameters: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, z: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         weights, biases = parameters[::2], parameters[1::2]
-        x = reading.first(z, weights[0]) + biases[0]
+        x = torch.addmm(biases[0], z, weights[0].T)
         units = []
         for weight, bias in zip(weights[1:], biases[1:], strict=True):
             units.append(x.relu_())
@@ -60,8 +55,8 @@ class _Judged(torch.autograd.Function):
         slopes = [x.new_ones(len(z), 1)]  # last layer first
         for weight, unit in zip(weights[:0:-1], units[::-1], strict=True):
             slopes.append(_where_on(unit, slopes[-1] @ weight))
-        slope = reading.back(slopes[-1], weights[0])
-        ctx.reading, ctx.depth = reading, len(weights)
+        slope = slopes[-1] @ weights[0]
+        ctx.depth = len(weights)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(z, slope, *units, *slopes[::-1], *weights)
         return x.squeeze(1), slope.square().sum(1)
@@ -81,12 +76,11 @@ class _Judged(torch.autograd.Function):
             told = below * each
             if along is not None:
                 told += along  # not addcmul: with a factor a row it is slower than both
-            reads = ctx.reading if k == 0 else AsItIs()
-            gradients += [reads.weight_gradient(above, told, weight), of_odds @ above]
+            gradients += [above.T @ told, of_odds @ above]
             if along is not None and k < depth - 1:
-                along = _where_on(units[k], reads.first(along, weight))
+                along = _where_on(units[k], along @ weight.T)
         of_z = slope * each if ctx.needs_input_grad[0] else None
-        return of_z, None, *gradients
+        return of_z, *gradients
 
 
 def _where_on(unit: Tensor, values: Tensor) -> Tensor:

@@ -43,8 +43,8 @@ class MDD(Objective):
     opposed the source's reversed gradient, `margin` times as strong, is many times the target's
     and the task's, and a strength of 0.3 is already much: two moons turned by 35 degrees +0.2
     points over source-only (5 draws), 20 real pairs of cached features +0.8. With the target alone
-    +12.3 and +2.3, and strengths of 0.3 to 2 differ little; 12 draws
-    of the moons that nothing was chosen on: +12.4 +- 1.2 (docs/log.md).
+    +12.3 and +2.3, and strengths of 0.3 to 2 differ little; 12 draws of the moons that nothing was
+    chosen on: +12.4 +- 1.2 (docs/log.md).
     """
 
     family: ClassVar[str] = "adversarial"
