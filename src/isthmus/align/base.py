@@ -70,7 +70,10 @@ class Procedure(ABC):
     """A method that does not fit one summed loss: it takes its own optimizer steps.
 
     The loop still owns batches, schedules, checkpoints and logs; every module and optimizer that
-    a procedure names here is saved and resumed with it.
+    a procedure names here is put on the device, saved and resumed with it.
+
+    A procedure draws from torch's default generator and from nothing else, and keeps what it must
+    remember in buffers of its modules; then a run that was killed continues bit for bit.
     """
 
     #: whether `step` receives labelled source rows; a source-free method receives None instead
@@ -88,7 +91,10 @@ class Procedure(ABC):
         num_classes: int,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
     ) -> None:
-        """Make own modules and optimizers for `network`; called once, under a seeded generator."""
+        """Make own modules and optimizers for `network`; called once, under a seeded generator.
+
+        ``optimizer`` takes parameters, or groups of them with an ``lr_scale``.
+        """
 
     @abstractmethod
     def modules(self) -> Mapping[str, nn.Module]:
@@ -109,6 +115,8 @@ class Procedure(ABC):
     def begin_epoch(self, epoch: int) -> None:  # noqa: B027 - most methods need it not
         """Work between epochs (new pseudo-labels, say), before the first step of epoch 0, 1, ...
 
+        ``target.in_order()`` gives batches without augmentation; put the network in ``eval()``
+        meanwhile, the loop sets ``train()`` afterwards.
         A resumed run does not repeat it for an epoch that had begun: what it makes must lie in
         buffers of the modules.
         """

@@ -15,10 +15,12 @@ import numpy as np
 
 from isthmus.align.base import Objective, Procedure
 from isthmus.errors import UsageError
-from isthmus.fit.deep.loop import Plan, Trained, Watch, train
+from isthmus.fit.deep.loop import Watch, train
 from isthmus.fit.deep.network import Network
 from isthmus.fit.deep.rows import Rows
 from isthmus.fit.deep.settings import Settings
+from isthmus.fit.deep.state import Trained
+from isthmus.fit.deep.strategy import Plan
 from isthmus.fit.deep.task_alignment import TaskAlignment
 
 

@@ -6,13 +6,29 @@ A plan's state is a function of the epoch: a resumed run asks again and goes on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
 from isthmus.errors import UsageError
 from isthmus.fit.deep.freeze import freeze, freeze_depth, hold_statistics, network_units, unfreeze
 from isthmus.fit.deep.network import Network
+
+
+class Plan(Protocol):
+    """Which parameters are trained when, and how fast."""
+
+    def prepare(self, network: Network) -> None:
+        """Change the network once (low-rank layers); before optimizers are made."""
+
+    def begin_epoch(self, network: Network, epoch: int, epochs: int) -> None:
+        """Freeze and unfreeze for this epoch: a function of the epoch alone."""
+
+    def scales(self, network: Network) -> Mapping[int, float]:
+        """Factors of the learning rate, by id of the parameter."""
+
+    def factor(self, progress: float) -> float:
+        """One more factor of all learning rates."""
 
 
 class Full:
