@@ -16,13 +16,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from isthmus.align.registry import find
+from isthmus.align.registry import made
 from isthmus.fit.deep.bodies import MLP, digit_network
 from isthmus.fit.deep.loop import train
 from isthmus.fit.deep.network import Network
 from isthmus.fit.deep.rows import Rows
 from isthmus.fit.deep.settings import Settings
 from isthmus.fit.deep.task_alignment import TaskAlignment
+
+ALIGNED = ("dann", "cdan", "mcc", "deep-coral", "dan", "mdd", "wdgrl")
 
 
 def plain_loop(net: nn.Module, X: Any, y: Any, steps: int, batch: int) -> float:
@@ -53,7 +55,12 @@ def plain_loop(net: nn.Module, X: Any, y: Any, steps: int, batch: int) -> float:
 
 def our_loop(net: Network, source: Rows, target: Rows | None, names: list[str], steps: int,
              batch: int) -> float:  # fmt: skip
-    """Seconds a step, the set-up (identity of the data, optimizers) left out."""
+    """Seconds a step, the set-up (identity of the data, optimizers) left out.
+
+    On an MLP methods have the settings for features, as `isthmus transfer --method` has.
+    """
+    small = isinstance(net.body, MLP)
+    methods = [made(name, on_features=small) for name in names]
     settings = Settings(epochs=1, steps_per_epoch=steps, batch_size=batch)
     marks: list[float] = []
 
@@ -62,7 +69,7 @@ def our_loop(net: Network, source: Rows, target: Rows | None, names: list[str], 
             marks.append(time.process_time())
 
     train(
-        net, TaskAlignment([find(name)() for name in names]), source=source, target=target,
+        net, TaskAlignment(methods), source=source, target=target,
         settings=settings, on_step=mark,
     )  # fmt: skip
     return (marks[-1] - marks[0]) / (steps - 1)
@@ -131,7 +138,7 @@ def main() -> None:
         ratio = statistics.median(ours) / statistics.median(hand)
         print(f"{name}: {1e3 * statistics.median(ours):.2f} ms a step, by hand "
               f"{1e3 * statistics.median(hand):.2f}: {ratio:.3f}x (target 1.05)")  # fmt: skip
-        base, found = [], {m: [] for m in ("dann", "cdan", "mcc", "deep-coral", "dan", "mdd")}
+        base, found = [], {name: [] for name in ALIGNED}
         target = Rows(X[::-1].copy())
         for _ in range(max(2, given.repeats // 2)):
             # source-only on as many samples: both halves of the batch are source rows
@@ -150,9 +157,10 @@ def dann_on_features(X: Any, rng: Any, epochs: int = 20) -> None:
     source, target = Rows(X, y), Rows(X + 1)
 
     def ours(count: int, **settings: Any) -> None:
+        method = made("dann", on_features=True, **settings)
         train(
-            Network(MLP(1280, (256,)), 10), TaskAlignment([find("dann")(**settings)]),
-            source=source, target=target, settings=Settings(epochs=count, batch_size=64),
+            Network(MLP(1280, (256,)), 10), TaskAlignment([method]), source=source, target=target,
+            settings=Settings(epochs=count, batch_size=64),
         )  # fmt: skip
 
     wall = time.monotonic()
@@ -177,7 +185,7 @@ def dann_on_features(X: Any, rng: Any, epochs: int = 20) -> None:
     seconds: dict[str, list[float]] = {"ours": [], "theirs": [], "plain": []}
     for _ in range(3):
         seconds["plain"].append(plain_dann(X, y))
-        for name, call in (("ours", lambda: ours(1, hidden=(64,))), ("theirs", theirs)):
+        for name, call in (("ours", lambda: ours(1, hidden=(64,), rate=1.0)), ("theirs", theirs)):
             start = time.process_time()
             call()
             seconds[name].append(time.process_time() - start)

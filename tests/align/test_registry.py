@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 from isthmus.align import registry
 from isthmus.align.deep_coral import DeepCORAL
-from isthmus.align.registry import discover, find, settings
+from isthmus.align.registry import discover, find, made, settings
 from isthmus.errors import UsageError
 
 
@@ -37,6 +37,14 @@ def test_settings_make_an_equal_method_and_are_json():
     method = DeepCORAL(trade_off=0.2, layer="logits")
     kept = json.loads(json.dumps(settings(method)))
     assert settings(DeepCORAL(**kept)) == settings(method)
+
+
+def test_a_method_is_made_with_defaults_or_for_features_or_as_asked():
+    assert settings(made("dann")) == settings(find("dann")())
+    small = settings(find("dann")(**find("dann").on_features))
+    assert settings(made("dann", on_features=True)) == small
+    assert settings(made("dann", on_features=True, rate=1.0)) == small | {"rate": 1.0}
+    assert made("shot", on_features=True).uses_source is False
 
 
 def test_the_examples_run():

@@ -102,7 +102,7 @@ class Each(Objective):
     def __init__(self, make, networks):
         super().__init__()
         self.parts = nn.ModuleList(make() for _ in range(networks))
-        self.trade_off = self.parts[0].trade_off
+        self.trade_off, self.rate = self.parts[0].trade_off, self.parts[0].rate
 
     def build(self, num_features, num_classes):
         for part in self.parts:

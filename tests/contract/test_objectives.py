@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import json
 import pickle
 from pathlib import Path
@@ -14,6 +15,7 @@ torch = pytest.importorskip("torch")
 
 from isthmus.align.base import Objective  # noqa: E402
 from isthmus.align.registry import discover, settings  # noqa: E402
+from isthmus.align.registry import made as by_name  # noqa: E402
 from isthmus.errors import UsageError  # noqa: E402
 from isthmus.types import DomainBatch  # noqa: E402
 
@@ -55,6 +57,20 @@ def reached(source, target):
     """Which leaves have a gradient that is not zero everywhere."""
     leaves = dict(zip(LEAVES, (source.features, source.logits, target.features, target.logits)))
     return {n for n, leaf in leaves.items() if leaf.grad is not None and leaf.grad.any()}
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(OBJECTIVES) if OBJECTIVES[n].on_features])
+def test_the_settings_for_features_are_settings_and_make_a_method_that_learns(name):
+    chosen = OBJECTIVES[name].on_features
+    assert set(chosen) <= set(inspect.signature(OBJECTIVES[name]).parameters)
+    method = by_name(name, on_features=True)
+    assert settings(method) == settings(OBJECTIVES[name](**chosen))
+    source, target = data()
+    method.build(6, 3)
+    loss = run(method.double(), source, target)
+    assert torch.isfinite(loss)
+    loss.backward()
+    assert reached(source, target) == set(OBJECTIVES[name].reaches)
 
 
 @each

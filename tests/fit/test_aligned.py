@@ -105,6 +105,11 @@ def test_the_temperature_comes_from_rows_that_trained_nothing():
     assert few.info_["temperature"] == 1.0 and "too few" in few.info_["temperature_note"]
 
 
+def test_settings_go_before_those_for_features_and_those_before_the_defaults():
+    chosen = AlignedMLP("cdan", settings={"rate": 2.0})._method()[0]
+    assert (chosen.rate, chosen.random_size, chosen.strength) == (2.0, 256, 2.0)
+
+
 def test_steps_are_bounded():
     model = AlignedMLP()
     assert [model.count(n) for n in (10, 2000, 10**6)] == [300, 625, 1500]

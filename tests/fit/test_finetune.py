@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 from isthmus.align.base import Procedure  # noqa: E402
 from isthmus.align.dann import DANN  # noqa: E402
+from isthmus.align.registry import made  # noqa: E402
 from isthmus.data.domains import stack_domains  # noqa: E402
 from isthmus.errors import DataError, UsageError  # noqa: E402
 from isthmus.fit.finetune import FineTunedClassifier  # noqa: E402
@@ -59,11 +60,25 @@ def test_no_target_label_is_read_unless_it_is_marked():
 def test_an_objective_of_the_caller_is_left_as_it_was_and_gives_what_its_name_gives():
     Xs, ys, Xt, _ = shifted()
     X, y, domain, _ = stack_domains(Xs, ys, Xt)
-    own = DANN()
+    own = made("dann", on_features=True)
     a = FineTunedClassifier(method=own, epochs=2).fit(X, y, sample_domain=domain)
     b = FineTunedClassifier(method="dann", epochs=2).fit(X, y, sample_domain=domain)
     np.testing.assert_array_equal(a.predict_proba(Xt), b.predict_proba(Xt))
     assert not list(own.parameters())
+
+
+@pytest.mark.parametrize(
+    ("size", "hidden", "rate"), [((5,), (128, 128), 5.0), ((28, 28), (500, 500), 1.0)]
+)
+def test_a_method_by_name_suits_the_network(size, hidden, rate, monkeypatch):
+    found = []
+    monkeypatch.setattr(DANN, "build", lambda self, *a, _build=DANN.build: (
+        found.append((self.hidden, self.rate)), _build(self, *a)
+    ))  # fmt: skip
+    X = np.random.default_rng(0).normal(size=(32, *size)).astype("f4")
+    y, domain = np.arange(32) % 2, np.repeat([1, -2], 16)
+    FineTunedClassifier(method="dann", epochs=1).fit(X, y, sample_domain=domain)
+    assert found == [(hidden, rate)]
 
 
 def test_a_method_without_a_target_is_refused():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus.align.base import Minimise, Procedure
+from isthmus.align.base import MakeOptimizer, Minimise, Procedure
 from isthmus.align.discriminator import (
     Discriminator,
     domain_accuracy,
@@ -60,7 +60,7 @@ class ADDA(Procedure):
         self,
         network: Any,
         num_classes: int,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        optimizer: MakeOptimizer,
     ) -> None:
         self.network = network
         self.classes = num_classes
@@ -70,8 +70,7 @@ class ADDA(Procedure):
         self.state = _State()
 
         def slow(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-            group: Any = {"params": list(parameters), "lr_scale": self.rate}
-            return optimizer([group])
+            return optimizer([{"params": list(parameters), "lr_scale": self.rate}])
 
         self.task = optimizer(network.parameters())
         self.target = slow(encoder_parameters(network))

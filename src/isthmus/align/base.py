@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from isthmus.types import DomainBatch
 
+MakeOptimizer = Callable[["Iterable[nn.Parameter | Mapping[str, Any]]"], torch.optim.Optimizer]
 Minimise = Callable[[Tensor, "Iterable[torch.optim.Optimizer]"], None]
 
 
@@ -24,6 +25,9 @@ class Objective(nn.Module, ABC):
     ----------
     trade_off : float
         Weight of this loss beside the task loss.
+    rate : float
+        Learning rate of own parameters in units of the run's. A game needs an opponent that is
+        ahead of the features; a small one that learns fast is ahead at less cost than a large one.
     figures : dict of tensors
         What the last step saw beside its loss, detached scalars for the log, e.g.
         ``domain_accuracy``; empty where a method has none.
@@ -32,15 +36,20 @@ class Objective(nn.Module, ABC):
         ``"source.features"``, ``"source.logits"``, ``"target.features"``, ``"target.logits"``.
     needs_labels : bool
         Whether the source labels are read.
+    on_features : mapping
+        Settings instead of the defaults where a small network on features is trained, beside which
+        a discriminator of the papers' size is the larger part.
     family : str
         ``adversarial`` where a discriminator or a second head is played against, else ``deep``;
         written as a plain string, which `isthmus.align.names` reads without torch.
     """
 
     trade_off: float = 1.0
+    rate: float = 1.0
     family: ClassVar[str] = "deep"
     reaches: ClassVar[tuple[str, ...]] = ()
     needs_labels: ClassVar[bool] = False
+    on_features: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +98,7 @@ class Procedure(ABC):
         self,
         network: nn.Module,
         num_classes: int,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        optimizer: MakeOptimizer,
     ) -> None:
         """Make own modules and optimizers for `network`; called once, under a seeded generator.
 

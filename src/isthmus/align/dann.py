@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -37,6 +38,8 @@ class DANN(Objective):
         Its ramp, see `gradient_reversal.ramp`; None: the full strength throughout.
     hidden : tuple of int, default=(500, 500)
         Hidden layers of the discriminator; () is a linear one.
+    rate : float, default=1.0
+        Learning rate of its own weights in units of the run's.
     opposed : {"target", "both"}, default="target"
         Whose features feel the reversed gradient (`isthmus.align.discriminator.opposed_features`).
         ``"both"`` is the paper.
@@ -52,10 +55,16 @@ class DANN(Objective):
     +0.5 and +0.9, hurt by more than a point 30 and 15 %; MNIST > USPS 92.3 and 93.1 % right (3
     seeds). On 12 draws that nothing was chosen on: +4.9 +- 1.5 and +7.3 +- 1.5. A strength of 2
     gives +14.5 on the moons and +0.9 on the real pairs (docs/log.md).
+
+    Beside an MLP on features 500 and 500 units are the larger part of a step, 2.5 times that of
+    source-only; 128 and 128 at five times the rate (`on_features`) make it 1.5 and gain more on
+    the 40 pairs, +1.4 and +0.9. With the digit network the large one is better (MNIST > USPS 93.3
+    and 91.9 %, one seed) and costs nothing.
     """
 
     family: ClassVar[str] = "adversarial"
     reaches: ClassVar[tuple[str, ...]] = ("target.features",)
+    on_features: ClassVar[Mapping[str, Any]] = {"hidden": (128, 128), "rate": 5.0}
 
     def __init__(
         self,
@@ -64,9 +73,11 @@ class DANN(Objective):
         strength: float = 1.0,
         gamma: float | None = 10.0,
         hidden: tuple[int, ...] = (500, 500),
+        rate: float = 1.0,
         opposed: str = "target",
     ) -> None:
         super().__init__()
+        self.rate = rate
         self.trade_off, self.strength, self.gamma = trade_off, strength, gamma
         self.hidden, self.opposed = hidden, opposed
 

@@ -37,6 +37,8 @@ class IWAN(Objective):
         Its ramp (see `gradient_reversal.ramp`).
     hidden : tuple of int, default=(256, 256)
         Hidden layers of each discriminator.
+    rate : float, default=1.0
+        Learning rate of its own weights in units of the run's.
     opposed : {"target", "both"}, default="target"
         Whose features feel the reversed gradient, argued in `DANN`: with the first, the paper's
         game (its source encoder rests); the second is that of later work.
@@ -64,10 +66,12 @@ class IWAN(Objective):
         strength: float = 1.0,
         gamma: float | None = 10.0,
         hidden: tuple[int, ...] = (256, 256),
+        rate: float = 1.0,
         opposed: str = "target",
         entropy: float = 0.1,
     ) -> None:
         super().__init__()
+        self.rate = rate
         self.trade_off, self.strength, self.gamma = trade_off, strength, gamma
         self.hidden, self.opposed, self.entropy = hidden, opposed, entropy
 

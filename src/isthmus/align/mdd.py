@@ -34,6 +34,8 @@ class MDD(Objective):
         Its ramp, see `gradient_reversal.ramp`; None: the full strength throughout.
     hidden : int, default=256
         Units of the adversarial head's hidden layer.
+    rate : float, default=1.0
+        Learning rate of its own weights in units of the run's.
     opposed : {"target", "both"}, default="target"
         Whose features feel the reversed gradient, argued in `DANN`; ``"both"`` is the paper.
 
@@ -58,9 +60,11 @@ class MDD(Objective):
         strength: float = 1.0,
         gamma: float | None = 10.0,
         hidden: int = 256,
+        rate: float = 1.0,
         opposed: str = "target",
     ) -> None:
         super().__init__()
+        self.rate = rate
         self.trade_off, self.margin, self.strength = trade_off, margin, strength
         self.gamma, self.hidden, self.opposed = gamma, hidden, opposed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from isthmus.align.base import Minimise, Procedure
+from isthmus.align.base import MakeOptimizer, Minimise, Procedure
 from isthmus.align.views import full_precision, need_classes
 
 
@@ -47,7 +47,7 @@ class MeanTeacher(Procedure):
         self,
         network: Any,
         num_classes: int,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        optimizer: MakeOptimizer,
     ) -> None:
         need_classes(num_classes, who="MeanTeacher")
         self.network = network

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus.align.base import Minimise, Procedure
+from isthmus.align.base import MakeOptimizer, Minimise, Procedure
 from isthmus.align.encoders import evaluated, no_source
 from isthmus.align.views import full_precision, need_classes
 from isthmus.errors import DataError
@@ -55,7 +55,7 @@ class NRC(Procedure):
         self,
         network: Any,
         num_classes: int,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        optimizer: MakeOptimizer,
     ) -> None:
         need_classes(num_classes, who="NRC")
         self.network = network

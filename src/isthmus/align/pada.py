@@ -41,6 +41,8 @@ class PADA(Objective):
         Its ramp (see `gradient_reversal.ramp`).
     hidden : tuple of int, default=(256, 256)
         Hidden layers of the discriminator.
+    rate : float, default=1.0
+        Learning rate of its own weights in units of the run's.
     opposed : {"target", "both"}, default="target"
         Whose features feel the reversed gradient, argued in `DANN`; ``"both"`` is the paper.
     momentum : float, default=0.9
@@ -69,10 +71,12 @@ class PADA(Objective):
         strength: float = 1.0,
         gamma: float | None = 10.0,
         hidden: tuple[int, ...] = (256, 256),
+        rate: float = 1.0,
         opposed: str = "target",
         momentum: float = 0.9,
     ) -> None:
         super().__init__()
+        self.rate = rate
         self.trade_off, self.strength, self.gamma = trade_off, strength, gamma
         self.hidden, self.opposed, self.momentum = hidden, opposed, momentum
 

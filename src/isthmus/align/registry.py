@@ -30,6 +30,33 @@ def find(name: str) -> type:
     return named(name, known, what="alignment method", otherwise=f"Use one of {', '.join(known)}")
 
 
+def made(name: str, *, on_features: bool = False, **settings: Any) -> Objective | Procedure:
+    """A method by name, unbuilt.
+
+    Parameters
+    ----------
+    name : str
+        As of `find`.
+    on_features : bool, default=False
+        For a small network on features: `Objective.on_features` in the place of the defaults.
+    **settings
+        Instead of either.
+
+    Raises
+    ------
+    UsageError
+
+    Examples
+    --------
+    >>> made("dann").hidden, made("dann", on_features=True).hidden
+    ((500, 500), (128, 128))
+    """
+    kind = find(name)
+    own = getattr(kind, "on_features", {}) if on_features else {}
+    found: Objective | Procedure = kind(**{**own, **settings})
+    return found
+
+
 def settings(method: Objective | Procedure) -> dict[str, Any]:
     """What `method` was made with: ``type(method)(**settings(method))`` is an equal one, unbuilt.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus.align.base import Minimise, Procedure
+from isthmus.align.base import MakeOptimizer, Minimise, Procedure
 from isthmus.align.encoders import (
     encoder_parameters,
     evaluated,
@@ -60,7 +60,7 @@ class SHOT(Procedure):
         self,
         network: Any,
         num_classes: int,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        optimizer: MakeOptimizer,
     ) -> None:
         need_classes(num_classes, who="SHOT")
         self.network = network

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -35,6 +36,8 @@ class WDGRL(Objective):
         that the critic pulls as hard where the domains lie on one another.
     hidden : tuple of int, default=(256, 256)
         Hidden layers of the critic.
+    rate : float, default=1.0
+        Learning rate of its own weights in units of the run's.
     opposed : {"target", "both"}, default="target"
         Whose features feel the reversed gradient, argued in `DANN`; ``"both"`` is the paper.
 
@@ -51,6 +54,7 @@ class WDGRL(Objective):
 
     family: ClassVar[str] = "adversarial"
     reaches: ClassVar[tuple[str, ...]] = ("target.features",)
+    on_features: ClassVar[Mapping[str, Any]] = {"hidden": (64, 64), "rate": 5.0}
 
     def __init__(
         self,
@@ -61,9 +65,11 @@ class WDGRL(Objective):
         penalty: float = 10.0,
         one_sided: bool = True,
         hidden: tuple[int, ...] = (256, 256),
+        rate: float = 1.0,
         opposed: str = "target",
     ) -> None:
         super().__init__()
+        self.rate = rate
         self.trade_off, self.strength, self.gamma = trade_off, strength, gamma
         self.penalty, self.one_sided = penalty, one_sided
         self.hidden, self.opposed = hidden, opposed

@@ -45,7 +45,8 @@ class AlignedMLP(ClassifierMixin, BaseEstimator):
     label_smoothing : float, default=0.1
         That of the authors of SHOT.
     settings : dict, optional
-        Parameters of the method: ``{"strength": 10.0}``.
+        Parameters of the method: ``{"strength": 10.0}``. Others are as its `on_features` says,
+        else its defaults.
     random_state : int, default=0
 
     Attributes
@@ -199,12 +200,13 @@ class AlignedMLP(ClassifierMixin, BaseEstimator):
         if self.method is None:
             return None
         from isthmus.align.base import Objective
-        from isthmus.align.registry import find
+        from isthmus.align.registry import made
 
-        own = find(self.method)(**(self.settings or {}))
+        own = made(self.method, on_features=True, **(self.settings or {}))
         if not isinstance(own, Objective):
             return own
-        return [*(find(name)() for name in COMPANIONS.get(self.method, ())), own]
+        others = COMPANIONS.get(self.method, ())
+        return [*(made(name, on_features=True) for name in others), own]
 
 
 @dataclass(frozen=True)

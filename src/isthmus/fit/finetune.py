@@ -31,7 +31,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         `isthmus.fit.deep.network.Network`; a Network is copied.
     method : None, str, Objective, Procedure, or a list of objectives
         None: labelled rows alone. ``"dann"``, ``"mcc"``, ``"shot"``, ... by file name in
-        `isthmus.align`.
+        `isthmus.align`, with the settings for features where the network is an MLP.
     trade_off : float, optional
         Weight of a method given by name; default: its own.
     strategy : str or Plan, default="full"
@@ -302,12 +302,14 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
 
     def _method(self) -> Any:
         from isthmus.align.base import Objective, Procedure
-        from isthmus.align.registry import find
+        from isthmus.align.registry import made
+        from isthmus.fit.deep.bodies import MLP
 
         method = self.method
         if isinstance(method, str):
             options = {} if self.trade_off is None else {"trade_off": self.trade_off}
-            method = find(method)(**options)
+            small = isinstance(self.network_.body, MLP)
+            method = made(method, on_features=small, **options)
         if method is None or isinstance(method, Procedure):
             return method
         import copy

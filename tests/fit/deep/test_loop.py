@@ -46,6 +46,35 @@ class Gap(Objective):
         return (source.features.mean(0) - target.features.mean(0)).square().sum()
 
 
+def test_an_objectives_own_weights_have_its_rate_and_no_other_weights_have():
+    """One step of plain descent, no momentum: a weight moves by its rate times its gradient."""
+
+    class Own(Gap):
+        def build(self, num_features, num_classes):
+            self.scale = nn.Parameter(torch.ones(num_features))
+            self.offset = nn.Parameter(torch.zeros(1, num_features))
+
+        def forward(self, source, target, progress):
+            gap = source.features.mean(0) - target.features.mean(0)
+            return (self.scale * gap + self.offset).square().sum()
+
+    X, y = data()
+    moved = {}
+    for rate in (1.0, 4.0):
+        own, net = Own(), mlp()
+        own.rate = rate
+        settings = Settings(
+            epochs=1, steps_per_epoch=1, batch_size=96, lr=0.01, optimizer="sgd", momentum=0.0,
+            weight_decay=0.0, schedule="constant",
+        )  # fmt: skip
+        train(net, TaskAlignment([own]), source=Rows(X, y), target=Rows(X + 1), settings=settings)
+        moved[rate] = own.scale.detach() - 1, own.offset.detach(), state_of(net)
+    for slow, fast in zip(moved[1.0][:2], moved[4.0][:2], strict=True):
+        assert slow.abs().max() > 1e-4
+        torch.testing.assert_close(fast, 4 * slow)
+    torch.testing.assert_close(moved[4.0][2], moved[1.0][2], rtol=0, atol=0)
+
+
 def test_the_loop_is_the_loop_one_would_write_by_hand():
     X, y = data()
     settings = Settings(epochs=2, batch_size=32, lr=0.01, seed=7, optimizer="sgd")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -78,6 +78,3 @@ def set_rates(
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get(SCALE, 1.0)
     return rate
-
-
-Factory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus.align.base import Minimise, Objective, Procedure
+from isthmus.align.base import MakeOptimizer, Minimise, Objective, Procedure
 from isthmus.fit.deep.minimise import full_precision
 from isthmus.fit.deep.network import Network, Outputs, joined_inputs
+from isthmus.fit.deep.optimizers import SCALE
 from isthmus.fit.deep.parallel import World
 from isthmus.fit.deep.rows import Batch
 from isthmus.types import DomainBatch, Task
@@ -55,7 +55,7 @@ class TaskAlignment(Procedure):
         self,
         network: nn.Module,
         num_classes: int,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        optimizer: MakeOptimizer,
     ) -> None:
         """One optimizer for the network and all that the losses own."""
         assert isinstance(network, Network)  # the loop has checked it
@@ -71,7 +71,13 @@ class TaskAlignment(Procedure):
             if isinstance(penalty, nn.Module):
                 self._modules[f"penalty{k}"] = penalty.to(device)
         owned = {id(p): p for module in self._modules.values() for p in module.parameters()}
-        self.optimizer = optimizer(owned.values())
+        rates = {id(p): own.rate for own in self.objectives for p in own.parameters()}
+        groups: dict[float, list[nn.Parameter]] = {}
+        for key, parameter in owned.items():
+            groups.setdefault(rates.get(key, 1.0), []).append(parameter)
+        self.optimizer = optimizer(
+            {"params": members, SCALE: rate} for rate, members in groups.items()
+        )
 
     def modules(self) -> Mapping[str, nn.Module]:
         return self._modules
