@@ -17,7 +17,7 @@ from sklearn.datasets import make_moons  # noqa: E402
 from torch import nn  # noqa: E402
 
 from isthmus.align.base import Objective  # noqa: E402
-from isthmus.align.registry import find  # noqa: E402
+from isthmus.align.registry import find, made  # noqa: E402
 from isthmus.fit.deep.loop import train  # noqa: E402
 from isthmus.fit.deep.network import Network  # noqa: E402
 from isthmus.fit.deep.rows import Rows  # noqa: E402
@@ -149,3 +149,10 @@ def source_only():
 )
 def test_the_defaults_beat_source_only(name, draw, source_only):
     assert np.mean(accuracies(draw, find(name)) - source_only[draw]) > 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dann", "wdgrl"])
+def test_the_settings_for_features_beat_source_only(name, source_only):
+    gain = accuracies(moons, lambda: made(name, on_features=True)) - source_only[moons]
+    assert np.mean(gain) > 0.01
