@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from isthmus.align.bn_statistics import adapt_bn_statistics  # noqa: E402
+from isthmus.align.domain_batch_norm import in_domain, swap_batch_norm  # noqa: E402
 from isthmus.errors import UsageError  # noqa: E402
+from isthmus.fit.deep.freeze import freeze, hold_statistics  # noqa: E402
 
 
 def network():
@@ -31,14 +35,56 @@ def test_one_batch_gives_its_mean_and_variance_layer_by_layer():
     torch.testing.assert_close(model[2].running_mean, inner.mean(0))
 
 
-def test_batches_are_averaged_and_the_source_can_be_kept():
+def test_all_rows_count_however_they_are_batched_and_the_source_can_be_kept():
     with torch.random.fork_rng():
         model = network()
-        a, b = torch.randn(32, 3), torch.randn(32, 3) + 2
-    adapt_bn_statistics(model, iter([a, b]), keep=0.25)
-    wanted = 0.75 * (a.mean(0) + b.mean(0)) / 2
-    torch.testing.assert_close(model[0].running_mean, wanted)
-    torch.testing.assert_close(model[0].running_var, 0.25 + 0.75 * (a.var(0) + b.var(0)) / 2)
+        rows = torch.cat([torch.randn(32, 3), torch.randn(20, 3) + 2])
+    adapt_bn_statistics(model, iter([rows[:32], rows[32:50], rows[50:]]), keep=0.25)
+    torch.testing.assert_close(model[0].running_mean, 0.75 * rows.mean(0))
+    torch.testing.assert_close(model[0].running_var, 0.25 + 0.75 * rows.var(0))
+
+
+@pytest.mark.parametrize("hold", [freeze, hold_statistics])
+def test_frozen_layers_are_adapted_too(hold):
+    with torch.random.fork_rng():
+        model, x = network(), 3 * torch.randn(64, 3) + 1
+    wanted = copy.deepcopy(model)
+    hold(model)
+    assert adapt_bn_statistics(model, [x]) == adapt_bn_statistics(wanted, [x]) == 2
+    assert all(torch.equal(a, b) for a, b in zip(model.buffers(), wanted.buffers(), strict=True))
+    model.train()
+    assert not model[0].training  # still frozen
+
+
+def test_layers_that_no_row_passes_stay_as_they_are():
+    """The source's side of a domain-specific norm, or an auxiliary head."""
+    with torch.random.fork_rng():
+        model, x = swap_batch_norm(network()), 3 * torch.randn(64, 3) + 1
+    before = copy.deepcopy(model.state_dict())
+    with in_domain(model, 1):
+        assert adapt_bn_statistics(model, [x]) == 2
+    after = model.state_dict()
+    moved = {name for name in after if not torch.equal(after[name], before[name])}
+    assert moved == {f"{k}.layers.1.running_{what}" for k in (0, 2) for what in ("mean", "var")}
+
+
+def test_a_stream_that_breaks_leaves_everything_as_it_was():
+    with torch.random.fork_rng():
+        model, x = network(), torch.randn(33, 3)
+    before = copy.deepcopy(model.state_dict())
+
+    def broken():
+        yield x
+        raise OSError("gone")
+
+    for stream, error in (([], UsageError), (x.split(32), UsageError), (broken(), OSError)):
+        with pytest.raises(error):
+            adapt_bn_statistics(model, stream)
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+        assert not any(m.training for m in model.modules())
+        assert model[0].track_running_stats and not model[0]._forward_pre_hooks
+    with pytest.raises(UsageError, match="target batch 1 has a single row"):
+        adapt_bn_statistics(model, x.split(32))
 
 
 def test_weights_modes_and_momenta_are_as_before():

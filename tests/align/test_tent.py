@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from isthmus.align.tent import Tent  # noqa: E402
 from isthmus.errors import UsageError  # noqa: E402
+from isthmus.fit.deep.freeze import freeze  # noqa: E402
 
 
 def network():
@@ -56,6 +57,17 @@ def test_nothing_else_moves():
     assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
 
 
+def test_frozen_and_unscaled_layers_normalise_by_the_batch_too():
+    model, x = network(), stream(0)
+    model.append(torch.nn.BatchNorm1d(3, affine=False)).eval()
+    twin = copy.deepcopy(model)
+    freeze(model)
+    logits = Tent(model, lr=0.01)(x)
+    torch.testing.assert_close(logits, twin.train()(x).detach())
+    assert not torch.equal(model[1].weight, twin[1].weight)
+    assert not model[1].weight.requires_grad and model[1].weight.grad is None
+
+
 def test_entropy_falls_over_the_stream():
     tent = Tent(network(), lr=0.05)
 
@@ -75,6 +87,8 @@ def test_a_single_row_is_predicted_by_the_source_and_teaches_nothing():
     assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
 
 
-def test_a_network_without_bn_is_refused():
+def test_misuse_is_refused():
+    with pytest.raises(UsageError, match="steps=0"):
+        Tent(network(), steps=0)
     with pytest.raises(UsageError, match="T3A"):
         Tent(torch.nn.Linear(2, 2))

@@ -13,8 +13,9 @@ from isthmus.errors import UsageError
 class T3A:
     """Test-time template adjustment: no gradient, no training loop, features only.
 
-    Each class starts with its row of the linear head as its one support. A target row joins the
-    supports of its predicted class; the `keep` supports of lowest entropy of each class stay, and
+    The rows of the linear head are the first supports, each of the class that the head gives it:
+    mostly its own; a class without any support has the logit 0. A target row joins the supports
+    of its predicted class; the `keep` supports of lowest entropy of each class stay, and
     the logit of a class is ``z . c_k``, c_k the mean of its unit-length supports, itself of unit
     length (Iwasawa and Matsuo, *Test-time classifier adjustment module for model-agnostic domain
     generalization*, NeurIPS 2021, eq. 4-6; normalised as in the authors' code).
@@ -45,7 +46,7 @@ class T3A:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the target rows: one support a class, its row of the head."""
+        """Forget the target rows: the rows of the head are the supports."""
         logits = F.linear(self.weight, self.weight, self.bias)
         self.supports = F.normalize(self.weight, dim=1)
         self.entropies, self.labels = entropy(logits), logits.argmax(1)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from isthmus.align.bn_statistics import by_the_batch
 from isthmus.align.views import entropy
 from isthmus.errors import UsageError
 
@@ -38,31 +42,33 @@ class Tent:
     Raises
     ------
     UsageError
-        If the network has no batch normalisation with scales.
+        If the network has no batch normalisation with scales, or `steps` is below 1.
     """
 
     def __init__(
         self, model: nn.Module, *, lr: float = 1e-3, steps: int = 1, least: int = 2
     ) -> None:
         self.model, self.lr, self.steps, self.least = model, lr, steps, least
-        self.layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.affine]
-        if not self.layers:
+        if steps < 1:
+            raise UsageError(f"steps={steps}", where="Tent", remedy="Give at least 1")
+        self.norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+        scaled = [m for m in self.norms if m.affine]
+        if not scaled:
             raise UsageError(
                 "the network has no batch normalisation with scales",
                 where="Tent",
                 remedy="Use T3A, which needs features only",
             )
-        self.parameters = [p for layer in self.layers for p in (layer.weight, layer.bias)]
+        self.parameters = [p for layer in scaled for p in (layer.weight, layer.bias)]
         self._start = [p.detach().clone() for p in self.parameters]
         self.optimizer = torch.optim.Adam(self.parameters, lr=lr)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Logits (n, k) of a target batch, from before its last step; the model learns from it."""
-        small = len(inputs) < self.least
-        with _Adapting(self.model, self.layers, small):
-            if small:
-                with torch.no_grad():
-                    return self.model(inputs)  # type: ignore[no-any-return]
+        if len(inputs) < self.least:
+            with by_the_batch(self.model, ()), torch.no_grad():
+                return self.model(inputs)  # type: ignore[no-any-return]
+        with by_the_batch(self.model, self.norms), self._trainable():
             for _ in range(self.steps):
                 with torch.enable_grad():
                     logits = self.model(inputs)
@@ -73,37 +79,22 @@ class Tent:
                 self.optimizer.zero_grad()
         return logits.detach()  # type: ignore[no-any-return]
 
+    @contextmanager
+    def _trainable(self) -> Iterator[None]:
+        """Scales and shifts take gradients, frozen or not, and nothing else does."""
+        before = {p: p.requires_grad for p in self.model.parameters()}
+        self.model.requires_grad_(False)
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
+        try:
+            yield
+        finally:
+            for parameter, needed in before.items():
+                parameter.requires_grad_(needed)
+
     def reset(self) -> None:
         """Scales, shifts and the optimizer as they were at the start."""
         with torch.no_grad():
             for parameter, start in zip(self.parameters, self._start):
                 parameter.copy_(start)
         self.optimizer = torch.optim.Adam(self.parameters, lr=self.lr)
-
-
-class _Adapting:
-    """Eval mode, but BN by the batch, its affine parameters trainable and its buffers at rest."""
-
-    def __init__(self, model: nn.Module, layers: list[_BatchNorm], small: bool) -> None:
-        self.model, self.layers, self.small = model, layers, small
-
-    def __enter__(self) -> None:
-        self.modes = {module: module.training for module in self.model.modules()}
-        self.grads = {p: p.requires_grad for p in self.model.parameters()}
-        self.tracked = [layer.track_running_stats for layer in self.layers]
-        self.model.eval()
-        self.model.requires_grad_(False)
-        for layer in self.layers:
-            if not self.small:
-                # training mode without tracking: the batch's statistics, the buffers untouched
-                layer.train()
-                layer.track_running_stats = False
-                layer.requires_grad_(True)
-
-    def __exit__(self, *_: object) -> None:
-        for layer, tracked in zip(self.layers, self.tracked):
-            layer.track_running_stats = tracked
-        for module, mode in self.modes.items():
-            module.training = mode
-        for parameter, needed in self.grads.items():
-            parameter.requires_grad_(needed)
