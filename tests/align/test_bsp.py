@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from isthmus.align.bsp import BSP  # noqa: E402
+from isthmus.errors import UsageError  # noqa: E402
 
 
 @pytest.mark.parametrize("k", [1, 2, 4])
@@ -24,3 +25,8 @@ def test_it_is_the_sum_of_the_largest_squared_singular_values(pair, k, width):
     u, s, vt = np.linalg.svd(target.features.detach().numpy(), full_matrices=False)
     gradient = 2 * (u[:, :k] * s[:k]) @ vt[:k]
     np.testing.assert_allclose(target.features.grad.numpy(), gradient, atol=1e-9)
+
+
+def test_no_direction_is_refused():
+    with pytest.raises(UsageError, match="k=0"):
+        BSP(k=0)

@@ -55,3 +55,17 @@ def test_rows_without_a_label_take_no_part(pair):
     assert DeepJDOT()(none, target, 0.0).item() == 0
     with pytest.raises(UsageError, match="no labels"):
         DeepJDOT()(dataclasses.replace(source, labels=None), target, 0.0)
+
+
+def test_rows_far_from_the_origin_keep_their_digits(pair):
+    source, target = pair()
+    zs, zt = (torch.from_numpy(100 + 0.1 * b.features.detach().numpy()) for b in (source, target))
+    found = []
+    for kind in (torch.float64, torch.float32):
+        here, there = (z.to(kind).clone().requires_grad_(True) for z in (zs, zt))
+        a = dataclasses.replace(source, features=here, logits=source.logits.detach().to(kind))
+        b = dataclasses.replace(target, features=there, logits=target.logits.detach().to(kind))
+        DeepJDOT(features=1.0, labels=0.0)(a, b, 0.0).backward()
+        found.append((here.grad.double(), there.grad.double()))
+    for exact, rough in zip(*found, strict=True):
+        assert (rough - exact).norm() < 1e-3 * exact.norm()

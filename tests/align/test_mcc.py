@@ -43,3 +43,14 @@ def test_the_weights_are_constants():
 
     ours = torch.autograd.grad(class_confusion(logits, 2.5), logits)[0]
     torch.testing.assert_close(ours, torch.autograd.grad(by_hand(logits), logits)[0])
+
+
+@pytest.mark.parametrize("gap", [100.0, 230.0, 300.0, 1e4])
+def test_a_class_that_no_row_comes_near_leaves_the_gradient_finite(gap):
+    logits = torch.tensor([[3.0, 0, -gap], [0, 3, -gap], [1, 0, -gap]], requires_grad=True)
+    loss = class_confusion(logits, 2.5)
+    loss.backward()
+    exact = logits.detach().double().requires_grad_(True)
+    class_confusion(exact, 2.5).backward()
+    assert logits.grad.isfinite().all()
+    torch.testing.assert_close(logits.grad[:, :2], exact.grad[:, :2].float(), atol=1e-4, rtol=1e-3)

@@ -149,3 +149,16 @@ def test_it_adapts_two_moons_that_are_turned():
 def test_values_are_refused():
     with pytest.raises(UsageError, match="classes"):
         SHOT().build(network(), 1, torch.optim.SGD)
+
+
+def test_a_class_that_a_round_leaves_empty_takes_no_row():
+    """Its centroid is 0, nearer by the angle than one that points away."""
+    emptied = 0
+    for seed in range(2000):
+        generator = torch.Generator().manual_seed(seed)
+        features = 3 * torch.randn(8, 2, generator=generator)
+        proba = (2 * torch.randn(8, 4, generator=generator)).softmax(1)
+        first, second = (centroid_labels(features, proba, rounds) for rounds in (0, 1))
+        assert set(second.tolist()) <= set(first.tolist())
+        emptied += set(first.tolist()) < set(proba.argmax(1).tolist())
+    assert emptied > 100

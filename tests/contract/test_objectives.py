@@ -183,6 +183,24 @@ def test_missing_classes_equal_rows_and_extreme_logits_give_finite_numbers(name)
 
 
 @each
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("value", [float("nan"), 1e30])
+def test_a_row_that_is_no_number_gives_a_loss_that_is_none(name, side, value):
+    """Then the loop stops and names the row; an error of LAPACK's would not."""
+    objective = made(name, dtype=torch.float32)
+    source, target = data(dtype=torch.float32)
+    broken = source if side == "source" else target
+    with torch.no_grad():
+        broken.features[3] = value
+        broken.logits[3] = value
+    loss = run(objective, source, target)
+    assert loss.ndim == 0
+    reads = any(one.startswith(side) for one in objective.reaches)
+    if value != value and reads:
+        assert not torch.isfinite(loss)
+
+
+@each
 def test_twice_under_one_seed_is_the_same_and_inputs_are_untouched(name):
     source, target = data()
     kept = [leaf.detach().clone() for leaf in (source.features, target.logits)]

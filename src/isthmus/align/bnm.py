@@ -41,4 +41,6 @@ class BNM(Objective):
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         proba = full_precision(target.logits).softmax(1)
+        if not proba.isfinite().all():  # LAPACK would not say which rows it was
+            return proba.sum() * float("nan")
         return -torch.linalg.svdvals(proba).sum() / len(proba)

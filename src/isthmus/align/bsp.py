@@ -9,6 +9,7 @@ from torch import Tensor
 
 from isthmus.align.base import Objective
 from isthmus.align.views import full_precision
+from isthmus.errors import UsageError
 from isthmus.types import DomainBatch
 
 
@@ -25,7 +26,7 @@ class BSP(Objective):
     trade_off : float, default=1e-4
         The paper's beta.
     k : int, default=1
-        The paper's.
+        Directions of each batch, at least 1; the paper's.
 
     Notes
     -----
@@ -37,6 +38,8 @@ class BSP(Objective):
 
     def __init__(self, *, trade_off: float = 1e-4, k: int = 1) -> None:
         super().__init__()
+        if k < 1:
+            raise UsageError(f"BSP holds down k={k} directions", remedy="Give at least 1")
         self.trade_off, self.k = trade_off, k
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
@@ -48,4 +51,6 @@ def sum_largest(features: Tensor, k: int) -> Tensor:
     with torch.autocast(features.device.type, enabled=False):
         z = full_precision(features)
         gram = z @ z.T if z.shape[0] <= z.shape[1] else z.T @ z
+        if not gram.isfinite().all():  # LAPACK would not say which rows it was
+            return gram.sum() * float("nan")
         return torch.linalg.eigvalsh(gram)[-k:].sum()

@@ -80,7 +80,9 @@ def _median(squared: Tensor) -> float:
     pairs = chosen.cpu().numpy()  # NumPy finds a place sooner than torch
     if not len(pairs):
         return 1.0
-    none = int((pairs <= 1e-12 * max(pairs.max(), 1e-30)).sum())  # they come first
+    # equal rows are as far apart as the sums above round; they come first
+    rounding = max(1e-12, 10 * float(torch.finfo(squared.dtype).eps))
+    none = int((pairs <= rounding * max(pairs.max(), 1e-30)).sum())
     count = len(pairs) - none
     if not count:
         return 1.0

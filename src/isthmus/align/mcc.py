@@ -11,6 +11,8 @@ from isthmus.align.base import Objective
 from isthmus.align.views import entropy, full_precision, need_classes
 from isthmus.types import DomainBatch
 
+LEAST = 1e-30  # mass of a class in a batch
+
 
 class MCC(Objective):
     """Minimum class confusion of target predictions.
@@ -54,5 +56,6 @@ def class_confusion(logits: Tensor, temperature: float) -> Tensor:
     weights = 1 + torch.exp(-entropy(scaled.detach()))
     weights = weights / weights.mean()
     confusion = (weights[:, None] * proba).T @ proba
-    confusion = confusion / confusion.sum(1, keepdim=True)
+    # a class that no row comes near confuses nothing: 0 / 0, and its slope overflows before that
+    confusion = confusion / confusion.sum(1, keepdim=True).clamp_min(LEAST)
     return 1 - confusion.diagonal().mean()

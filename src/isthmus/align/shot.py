@@ -108,7 +108,7 @@ def centroid_labels(features: Tensor, proba: Tensor, rounds: int = 1) -> Tensor:
 
     Centroids are means of all rows weighted by `proba`; then, `rounds` times, of the rows that
     they were nearest to. Features get a constant 1 and unit length, as in the authors' code; a
-    class that no row is predicted to be gets no row.
+    class that no row is predicted to be, or that a round leaves without rows, gets no row.
 
     Parameters
     ----------
@@ -122,10 +122,10 @@ def centroid_labels(features: Tensor, proba: Tensor, rounds: int = 1) -> Tensor:
     """
     num_classes = proba.shape[1]
     unit = F.normalize(F.pad(features.float(), (0, 1), value=1.0), dim=1)
-    seen = torch.bincount(proba.argmax(1), minlength=num_classes) > 0
     weights = proba.float()
     labels = proba.argmax(1)
     for _ in range(1 + rounds):
+        seen = torch.bincount(labels, minlength=num_classes) > 0
         centroids = F.normalize(weights.T @ unit, dim=1)
         near = (unit @ centroids.T).masked_fill(~seen, float("-inf"))
         labels = near.argmax(1)
