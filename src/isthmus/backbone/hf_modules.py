@@ -150,6 +150,7 @@ class TextEncoder(nn.Module):
     def __init__(self, model: nn.Module, *, layer: int | None, pooling: str, l2: bool) -> None:
         super().__init__()
         self.model, self.layer, self.pooling, self.l2 = model, layer, pooling, l2
+        model.unused = ("pooler",)  # type: ignore[assignment]  # no block: nothing passes it
 
     def forward(self, batch: Tensor) -> Tensor:
         mask = batch[:, 1]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -25,7 +28,7 @@ from isthmus.fit.deep.lora import add_lora, lora_parameters, merge_lora  # noqa:
 from isthmus.fit.deep.network import Network  # noqa: E402
 from isthmus.fit.deep.rows import Rows  # noqa: E402
 from isthmus.fit.deep.settings import Settings  # noqa: E402
-from isthmus.fit.deep.strategy import STRATEGIES, make_strategy  # noqa: E402
+from isthmus.fit.deep.strategy import STRATEGIES, make_strategy, trained_share  # noqa: E402
 from isthmus.fit.deep.task_alignment import TaskAlignment  # noqa: E402
 
 
@@ -166,7 +169,7 @@ def test_frozen_is_equal_to_the_bit_batch_norm_included():
 
 def test_blocks_from_the_input_to_the_head():
     net = small()
-    assert network_units(net) == ["body.conv.0", "body.conv.3", "bottleneck", "head"]
+    assert network_units(net) == [("body.conv.0",), ("body.conv.3",), ("bottleneck",), ("head",)]
     assert freeze_depth(net, 2) == ["bottleneck", "head"]
     assert frozen(net) == [f"body.conv.{k}.{n}" for k in (0, 3) for n in ("weight", "bias")]
     assert units(nn.Sequential(nn.Linear(2, 2), nn.ReLU())) == ["0"]
@@ -241,7 +244,9 @@ def test_a_timm_model_takes_lora_and_is_cut_into_blocks():
         "vit_tiny_patch16_224", img_size=32, depth=2, embed_dim=24, num_heads=2, num_classes=0
     )
     net = Network(vit, 3, num_features=24).eval()
-    assert network_units(net)[-4:] == ["body.blocks.0", "body.blocks.1", "body.norm", "head"]
+    assert network_units(net)[-3:] == [
+        ("body.blocks.0",), ("body.blocks.1", "body.norm"), ("head",),
+    ]  # fmt: skip
     x = torch.randn(2, 3, 32, 32)
     want = net(x).detach()
     names = add_lora(net.body, rank=2, layers=("blocks.*.attn.qkv.weight",))
@@ -308,3 +313,64 @@ def test_after_the_probe_norms_learn_and_keep_the_statistics_the_head_was_fitted
     network.train()
     network(rows)
     assert not torch.equal(before["body.1.running_mean"], network.body[1].running_mean)
+
+
+class Wrapped(nn.Module):
+    """A backbone as `backbone_body` hands it on: one module inside another."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "last"),
+    [
+        ("vit_tiny_patch16_224", 14, ("blocks.11", "norm")),
+        ("resnet18", 10, ("layer4.1",)),
+        ("convnext_atto", 17, ("stages.3.blocks.1", "head.norm")),
+        ("tf_efficientnet_lite0", 19, ("conv_head", "bn2")),
+    ],
+)
+def test_blocks_of_usual_backbones(name, blocks, last):
+    timm = pytest.importorskip("timm")
+    net = Network(Wrapped(timm.create_model(name, num_classes=0)), 3, num_features=8)
+    found = network_units(net)
+    assert len(found) == blocks
+    assert found[-2] == tuple(f"body.network.{part}" for part in last) and found[-1] == ("head",)
+    trained = freeze_depth(net, 2)
+    for weight, p in net.named_parameters():
+        assert p.requires_grad == weight.startswith(tuple(f"{part}." for part in trained)), weight
+    assert 0.005 < trained_share(net) < 0.6
+    freeze_depth(net, blocks)
+    assert not frozen(net)  # class tokens too
+
+
+def test_the_layers_of_a_text_encoder_are_blocks_and_what_nothing_passes_is_none():
+    transformers = pytest.importorskip("transformers")
+    from isthmus.backbone.hf_modules import TextEncoder
+
+    sizes = transformers.BertConfig(
+        vocab_size=20, hidden_size=8, num_hidden_layers=3, num_attention_heads=2,
+        intermediate_size=8,
+    )  # fmt: skip
+    encoder = TextEncoder(transformers.BertModel(sizes), layer=None, pooling="mean", l2=False)
+    found = network_units(Network(Wrapped(encoder), 2, num_features=8))
+    inner = "body.network.model."
+    assert found == [
+        (f"{inner}embeddings",), *((f"{inner}encoder.layer.{k}",) for k in range(3)), ("head",),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("strategy", ["head-only", "lp-ft", "bias-only"])
+def test_a_network_with_frozen_norms_is_pickled_and_copied(strategy):
+    net = small()
+    net.body.conv.insert(1, nn.BatchNorm2d(20))
+    make_strategy(strategy).begin_epoch(net, 0, 4)
+    for twin in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
+        twin.train()
+        assert not twin.body.conv[1].training and twin.head.training
+        unfreeze(twin)
+        assert twin.body.conv[1].training
+        net.train()
+        assert not net.body.conv[1].training  # the first one's is its own

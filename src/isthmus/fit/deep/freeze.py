@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from types import MethodType
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -11,42 +11,71 @@ from torch import nn
 from isthmus.errors import UsageError
 from isthmus.fit.deep.surgery import select
 
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 
 
 def units(module: nn.Module, prefix: str = "") -> list[str]:
     """Names of the blocks of a network from the input to the head, in the order of definition.
 
-    A chain of blocks (`nn.Sequential`, `nn.ModuleList`) counts block by block, and a module whose
-    weights lie in a single child is looked into; what holds no weights is left out.
+    A container (`nn.Sequential`, `nn.ModuleList`) counts block by block; a module is looked into
+    where its weights lie in a single child or one of its children is a chain of blocks (the layers
+    of a transformer, the stages of a convolutional network). What holds no weights is left out,
+    and so is what a module names in ``unused``.
     """
+    unused = getattr(module, "unused", ())
     children = [
         (f"{prefix}{name}", child)
         for name, child in module.named_children()
-        if any(True for _ in child.parameters())
+        if name not in unused and _weighs(child)
     ]
     if not children:
         return [prefix.rstrip(".")] if prefix else []
     found: list[str] = []
     for name, child in children:
-        inner = [c for c in child.children() if any(True for _ in c.parameters())]
-        opened = isinstance(child, (nn.Sequential, nn.ModuleList)) or len(children) == 1
-        own = any(True for _ in child.parameters(recurse=False))
-        if opened and inner and not own:
-            found += units(child, f"{name}.")
-        else:
-            found.append(name)
+        inner = [c for c in child.children() if _weighs(c)]
+        alone = len(children) == 1 and not _container(module)
+        opened = _container(child) or len(inner) == 1 or alone or any(map(_chain, inner))
+        found += units(child, f"{name}.") if opened and inner else [name]
     return found
 
 
-def network_units(network: nn.Module) -> list[str]:
-    """Blocks of a `Network`: those of its body, then bottleneck and head."""
-    found: list[str] = []
+def network_units(network: nn.Module) -> list[tuple[str, ...]]:
+    """Blocks of a `Network` from the input to the head: those of its body, then bottleneck, head.
+
+    Each block is the names of its modules: a norm counts with the block before it. Weights outside
+    all blocks (class tokens, embeddings of places) belong to the first.
+    """
+    found: list[tuple[str, ...]] = []
+    parts = dict(network.named_modules())
     for name, child in network.named_children():
-        if not any(True for _ in child.parameters()):
+        if not _weighs(child):
             continue
-        found += units(child, f"{name}.") if name == "body" else [name]
+        for one in units(child, f"{name}.") if name == "body" else [name]:
+            if found and name == "body" and _only_norms(parts[one]):
+                found[-1] = (*found[-1], one)
+            else:
+                found.append((one,))
     return found
+
+
+def _weighs(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())
+
+
+def _container(module: nn.Module) -> bool:
+    return isinstance(module, (nn.Sequential, nn.ModuleList))
+
+
+def _chain(module: nn.Module) -> bool:
+    """A container of three blocks, or of two that have parts: no shortcut of conv and norm."""
+    blocks = [child for child in module.children() if _weighs(child)]
+    composed = any(_weighs(part) for block in blocks for part in block.children())
+    return _container(module) and len(blocks) >= (2 if composed else 3)
+
+
+def _only_norms(module: nn.Module) -> bool:
+    """Whether all weights are vectors: scales and shifts."""
+    return all(p.ndim < 2 for p in module.parameters())
 
 
 def freeze(module: nn.Module, patterns: Sequence[str] | None = None) -> list[str]:
@@ -82,7 +111,7 @@ def unfreeze(module: nn.Module, patterns: Sequence[str] | None = None) -> list[s
         parameters[name].requires_grad_(True)
     whole = [""] if patterns is None else patterns
     for name, part in module.named_modules():
-        if isinstance(part, _NORMS) and (_inside(name, whole) or _trained(part)):
+        if isinstance(part, _NORMS) and (inside(name, whole) or _trained(part)):
             _release(part)
             part.train(module.training)
     return names
@@ -99,9 +128,12 @@ def freeze_depth(network: nn.Module, depth: int) -> list[str]:
     if depth < 1:
         raise UsageError(f"depth={depth} leaves nothing to train", remedy="Give at least 1")
     blocks = network_units(network)
-    trained = blocks[-depth:]
+    trained = [name for block in blocks[-depth:] for name in block]
     freeze(network)
-    unfreeze(network, trained)
+    if depth < len(blocks):
+        unfreeze(network, trained)
+    else:
+        unfreeze(network)
     return trained
 
 
@@ -129,7 +161,8 @@ def _is_bare(module: nn.Module, name: str) -> bool:
     return part is not None and not any(True for _ in part.parameters())
 
 
-def _inside(name: str, patterns: Iterable[str]) -> bool:
+def inside(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name is one of these modules or lies in one; "" is the whole."""
     return any(p == "" or name == p or name.startswith(f"{p}.") for p in patterns)
 
 
@@ -142,15 +175,15 @@ def _settle(module: nn.Module, patterns: Sequence[str], *, all_of_them: bool = F
     for name, part in module.named_modules():
         if not isinstance(part, _NORMS) or (_trained(part) and not all_of_them):
             continue
-        if any(True for _ in part.parameters(recurse=False)) or _inside(name, patterns):
+        if any(True for _ in part.parameters(recurse=False)) or inside(name, patterns):
             part.eval()
             # On the instance: `train` of any module around it must not reach the statistics.
-            part.train = MethodType(_stay, part)  # type: ignore[method-assign]
+            part.train = partial(_stay, part)  # type: ignore[method-assign]
 
 
-def _stay(self: nn.Module, mode: bool = True) -> Any:
-    self.training = False
-    return self
+def _stay(part: nn.Module, mode: bool = True) -> Any:
+    part.training = False
+    return part
 
 
 def _release(part: nn.Module) -> None:

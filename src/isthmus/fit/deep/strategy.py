@@ -11,7 +11,14 @@ from typing import Any, Protocol
 from torch import nn
 
 from isthmus.errors import UsageError
-from isthmus.fit.deep.freeze import freeze, freeze_depth, hold_statistics, network_units, unfreeze
+from isthmus.fit.deep.freeze import (
+    freeze,
+    freeze_depth,
+    hold_statistics,
+    inside,
+    network_units,
+    unfreeze,
+)
 from isthmus.fit.deep.network import Network
 
 
@@ -109,7 +116,7 @@ class LayerwiseDecay(Full):
         found = {}
         for name, parameter in network.named_parameters():
             level = next(
-                (k for k, block in enumerate(blocks) if name.startswith(f"{block}.")), 0
+                (k for k, block in enumerate(blocks) if inside(name, block)), 0
             )  # weights outside any block (class tokens) belong to the input
             found[id(parameter)] = self.decay ** (len(blocks) - 1 - level)
         return found
@@ -136,14 +143,19 @@ class LinearProbeThenFineTune(Full):
         self._share = probe
 
     def begin_epoch(self, network: Network, epoch: int, epochs: int) -> None:
-        first = max(1, round(self.probe * epochs)) if epochs > 1 else 0
+        if epochs < 2:
+            raise UsageError(
+                "lp-ft needs two epochs at least",
+                why="the head is trained alone in the first ones",
+                remedy="Give more epochs, or use strategy='full' or 'head-only'",
+            )
+        first = max(1, round(self.probe * epochs))
         self._share = first / epochs
         if epoch < first:
             freeze(network, ["body"])
         else:
             unfreeze(network)
-            if first:
-                hold_statistics(network.body)
+            hold_statistics(network.body)
 
     def factor(self, progress: float) -> float:
         return 1.0 if progress < self._share else self.slow
@@ -155,7 +167,7 @@ class BiasOnly(Full):
     def begin_epoch(self, network: Network, epoch: int, epochs: int) -> None:
         freeze(network, ["body"])
         for name, parameter in network.body.named_parameters():
-            if name.rpartition(".")[2] == "bias":
+            if name.endswith("bias"):  # of attention too: in_proj_bias
                 parameter.requires_grad_(True)
 
 
