@@ -9,7 +9,11 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from isthmus import iofs  # noqa: E402
+from isthmus.align.adda import ADDA  # noqa: E402
 from isthmus.align.base import Objective, Procedure  # noqa: E402
+from isthmus.align.mcd import MCD  # noqa: E402
+from isthmus.align.mean_teacher import MeanTeacher  # noqa: E402
+from isthmus.align.nrc import NRC  # noqa: E402
 from isthmus.errors import IsthmusError, UsageError  # noqa: E402
 from isthmus.fit.deep.bodies import MLP  # noqa: E402
 from isthmus.fit.deep.loop import train  # noqa: E402
@@ -20,6 +24,7 @@ from isthmus.fit.deep.samplers import Shuffled  # noqa: E402
 from isthmus.fit.deep.schedule import cosine  # noqa: E402
 from isthmus.fit.deep.settings import Settings  # noqa: E402
 from isthmus.fit.deep.stages import three_steps  # noqa: E402
+from isthmus.fit.deep.strategy import make_strategy  # noqa: E402
 from isthmus.fit.deep.surgery import state_of  # noqa: E402
 from isthmus.fit.deep.task_alignment import TaskAlignment  # noqa: E402
 
@@ -300,3 +305,87 @@ def test_three_steps_in_one_call(tmp_path):
     assert between["accuracy"] < 0.75 < 0.9 < score(net)["accuracy"]
     assert {line["stage"] for line in done.lines} == {"source", "target"}
     assert (tmp_path / "target" / "checkpoint.json").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"clip": -1.0}, {"clip": 0.0}, {"steps_per_epoch": -1}, {"patience": 0}, {"lr": np.inf},
+        {"lr": np.nan}, {"weight_decay": -1.0}, {"warmup": 2.0}, {"momentum": -0.1},
+        {"workers": -1}, {"checkpoint_every": 0}, {"device": "gpu"}, {"device": "meta"},
+    ],
+)  # fmt: skip
+def test_settings_that_mean_nothing_are_refused(wrong):
+    X, y = data()
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        train(mlp(), TaskAlignment(), source=Rows(X, y), settings=Settings(**wrong))
+
+
+def test_a_method_without_target_rows_is_refused():
+    X, y = data()
+    for procedure, name in ((TaskAlignment([Gap()]), "Gap"), (MeanTeacher(), "MeanTeacher")):
+        with pytest.raises(UsageError, match=f"{name} cannot be trained without target rows"):
+            train(mlp(), procedure, source=Rows(X, y))
+
+
+def test_losses_are_means_over_the_steps_that_logged_them():
+    """ADDA changes what it does in mid-epoch."""
+    X, y = data()
+    seen = []
+
+    class Seen(ADDA):
+        def step(self, *given):
+            seen.append(super().step(*given))
+            return seen[-1]
+
+    settings = Settings(epochs=3, batch_size=24)
+    done = train(mlp(), Seen(), source=Rows(X, y), target=Rows(X + 1), settings=settings)
+    steps = [{name: float(value) for name, value in log.items()} for log in seen[4:8]]
+    for name, value in done.lines[1]["losses"].items():
+        logged = [log[name] for log in steps if name in log]
+        assert len(logged) == 2 and value == pytest.approx(np.mean(logged), rel=1e-6)
+
+
+@pytest.mark.parametrize("procedure", [NRC, ADDA, MeanTeacher, MCD])
+def test_losses_stay_in_single_precision_under_bfloat16(procedure):
+    X, y = data()
+    seen = []
+
+    class Seen(procedure):
+        def step(self, *given):
+            seen.append(super().step(*given))
+            return seen[-1]
+
+    settings = Settings(epochs=2, batch_size=24, precision="bfloat16")
+    source = Rows(X, y) if procedure.uses_source else None
+    train(mlp(), Seen(), source=source, target=Rows(X + 1), settings=settings)
+    assert {value.dtype for log in seen for value in log.values()} == {torch.float32}
+
+
+def test_a_teacher_follows_once_an_update_however_many_parts_it_has():
+    X, y = data()
+    found = []
+    for parts in (1, 4):
+        method = MeanTeacher(decay=0.9)
+        train(mlp(), method, source=Rows(X, y), target=Rows(X + 1),
+              settings=Settings(epochs=2, batch_size=24, accumulate=parts, lr=0.01))  # fmt: skip
+        assert int(method.teacher.n_averaged) == 9
+        found.append(state_of(method.teacher.module))
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(tensor, found[1][name], atol=1e-4, rtol=1e-3)
+
+
+def test_an_average_copies_buffers_that_are_no_statistics():
+    """Masks of minus infinity: their average with themselves would be no number."""
+    X, y = data()
+    net = mlp()
+    net.body.register_buffer("mask", torch.full((3,), float("-inf")))
+    train(net, TaskAlignment(), source=Rows(X, y), settings=Settings(epochs=2, ema=0.9))
+    assert torch.equal(net.body.mask, torch.full((3,), float("-inf")))
+
+
+def test_lp_ft_needs_an_epoch_for_each_part():
+    X, y = data()
+    with pytest.raises(UsageError, match="two epochs"):
+        train(mlp(), TaskAlignment(), source=Rows(X, y), settings=Settings(epochs=1),
+              plan=make_strategy("lp-ft"))  # fmt: skip

@@ -169,6 +169,12 @@ def restore_state(
             if key.startswith(start):
                 index, _, field = key[len(start) :].partition("/")
                 states.setdefault(int(index), {})[field] = value
+        members: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
+        for at, state in states.items():
+            for field, value in state.items():
+                if isinstance(value, Tensor) and value.shape == members[at].shape:
+                    # laid out as the weight is (channels_last): fused steps pair by place
+                    state[field] = torch.empty_like(members[at], dtype=value.dtype).copy_(value)
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": states, "param_groups": groups})
 

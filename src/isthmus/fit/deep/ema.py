@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+STATISTICS = ("running_mean", "running_var")
+
 
 class MovingAverage:
     """``average = decay * average + (1 - decay) * weights`` after every step.
@@ -20,12 +22,19 @@ class MovingAverage:
 
     Notes
     -----
-    Batch norm statistics are averaged alike, counters copied.
+    Statistics of normalisation are averaged alike; counters and other buffers (masks, tables of
+    positions) are copied.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network, self.decay = network, decay
         self._own = {n: t.detach().clone() for n, t in network.state_dict().items()}
+        weights = {name for name, _ in network.named_parameters(remove_duplicate=False)}
+        self._averaged = {
+            name
+            for name, value in self._own.items()
+            if value.is_floating_point() and (name in weights or name.endswith(STATISTICS))
+        }
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -34,7 +43,7 @@ class MovingAverage:
         current = self.network.state_dict()
         mine, theirs = [], []
         for name, average in self._own.items():
-            if average.is_floating_point():
+            if name in self._averaged:
                 mine.append(average)
                 theirs.append(current[name])
             else:

@@ -43,7 +43,13 @@ class Minimiser:
         self._pending: tuple[Tensor, str, tuple[Batch | None, ...]] | None = None
 
     def start_epoch(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
-        """Look which parameters are trained now; nothing of an earlier gradient is left."""
+        """Look which parameters are trained now; nothing of an earlier gradient is left.
+
+        Raises
+        ------
+        UsageError
+            If there are none.
+        """
         known = list(optimizers)
         self._count = len(known)
         self._parameters: dict[int, list[nn.Parameter]] = {}
@@ -52,14 +58,26 @@ class Minimiser:
             for parameter in members:
                 parameter.grad = None
             self._parameters[id(optimizer)] = [p for p in members if p.requires_grad]
+        if not any(self._parameters.values()):
+            raise UsageError(
+                "there is nothing to train",
+                why="every weight that the method moves is frozen",
+                remedy="Unfreeze some (strategy='full', 'top-k', ...), or leave the method out",
+            )
 
     def start_part(self, part: int, where: str, batches: tuple[Batch | None, ...]) -> None:
         """Part 0, 1, ... of a step begins."""
         self._part, self._where, self._batches = part, where, batches
         self._used: set[int] = set()
 
-    def __call__(self, loss: Tensor, optimizers: Iterable[torch.optim.Optimizer]) -> None:
-        """Move the parameters of `optimizers`, and of no other, against the gradient of `loss`."""
+    def __call__(self, loss: Tensor, optimizers: Iterable[torch.optim.Optimizer]) -> bool:
+        """Move the parameters of `optimizers`, and of no other, against the gradient of `loss`.
+
+        Returns
+        -------
+        bool
+            Whether they moved: not before the last part of a step.
+        """
         chosen = list(optimizers)
         self._look(loss)
         if self.parts > 1:
@@ -78,7 +96,7 @@ class Minimiser:
             elif parameters:  # a loss of some parts must leave no gradient in the others
                 loss.backward(inputs=parameters)
         if self._part + 1 < self.parts:
-            return
+            return False
         if self.world.size > 1:
             for p in parameters:  # a process may not have used a part that another one has
                 if p.grad is None:
@@ -89,6 +107,7 @@ class Minimiser:
         for optimizer in chosen:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        return True
 
     def _look(self, loss: Tensor) -> None:
         """Refuse a loss that is no number. A GPU's is looked at one step later: no waiting."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from isthmus.errors import UsageError
 from isthmus.fit.deep.schedule import SCHEDULES
 
+OPTIONAL = ("steps_per_epoch", "target_batch_size", "checkpoint_every", "patience")
 OPTIMIZERS = ("adamw", "adam", "sgd")
 
 
@@ -95,9 +97,11 @@ class Settings:
         ------
         UsageError
         """
-        for name in ("epochs", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}={getattr(self, name)}", remedy="Give at least 1")
+        for name in ("epochs", "batch_size", "accumulate", *OPTIONAL):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                none = ", or None" if name in OPTIONAL else ""
+                raise UsageError(f"{name}={value}", remedy=f"Give at least 1{none}")
         for name, known in (
             ("optimizer", OPTIMIZERS),
             ("schedule", tuple(SCHEDULES)),
@@ -108,10 +112,32 @@ class Settings:
                 raise UsageError(
                     f"unknown {name} {getattr(self, name)!r}", remedy=f"Use {', '.join(known)}"
                 )
-        if not self.lr > 0:
-            raise UsageError(f"lr={self.lr}", remedy="Give a learning rate above 0")
+        if not 0 < self.lr < math.inf:
+            raise UsageError(f"lr={self.lr}", remedy="Give a finite learning rate above 0")
+        if self.clip is not None and not self.clip > 0:
+            raise UsageError(f"clip={self.clip}", remedy="Give a norm above 0, or None")
+        for name in ("weight_decay", "workers"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name}={getattr(self, name)}", remedy="Give 0 or more")
+        for name in ("momentum", "warmup"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name}={getattr(self, name)}", remedy="Give a value in [0, 1]")
+        self._check_device()
         if not 0 <= self.ema < 1:
             raise UsageError(f"ema={self.ema}", remedy="Give a decay in [0, 1), e.g. 0.999")
+
+    def _check_device(self) -> None:
+        try:
+            kind = torch.device(self.device).type
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise UsageError(
+                f"device={self.device!r} cannot be used here",
+                why=str(error).splitlines()[0][:200],
+                remedy="Use cpu" + (", or cuda" if torch.cuda.is_available() else ""),
+            ) from None
+        if kind == "meta":
+            raise UsageError("device='meta' computes nothing", remedy="Use cpu")
 
     def check_parts(self, processes: int) -> None:
         """Refuse batches that cannot be cut evenly: a mean over uneven parts would be biased."""

@@ -78,6 +78,7 @@ class RunState:
         self.step, self.finished = 0, ""
         self.lines: list[dict[str, Any]] = []
         self._sums: dict[str, Any] = {}
+        self._counts: dict[str, int] = {}
         self._best: dict[str, Tensor] = {}
 
     def keep_in(self, folder: Path, identity: Mapping[str, Any]) -> None:
@@ -102,7 +103,8 @@ class RunState:
         checkpoint.restore_state(
             self.procedure.modules(), self.procedure.optimizers(), tensors, facts["plain"]
         )
-        self._sums, self.finished = dict(facts["sums"]), str(facts["finished"])
+        self._sums, self._counts = dict(facts["sums"]), dict(facts["counts"])
+        self.finished = str(facts["finished"])
         kept = {
             name: {key[len(name) :]: t for key, t in tensors.items() if key.startswith(name)}
             for name in ("ema/", "best/")
@@ -113,19 +115,20 @@ class RunState:
 
     def start_epoch(self) -> None:
         """Losses are summed anew."""
-        self._sums = {}
+        self._sums, self._counts = {}, {}
 
-    def add(self, losses: Mapping[str, float | Tensor], share: float) -> None:
-        """Take in what a step logged, `share` of it; a GPU's values are not waited for."""
+    def add(self, losses: Mapping[str, float | Tensor]) -> None:
+        """Take in what a step, or a part of it, logged; a GPU's values are not waited for."""
         for name, value in losses.items():
             if isinstance(value, Tensor):
                 value = value.detach()
                 value = value.item() if value.device.type == "cpu" else value.double()
-            self._sums[name] = self._sums.get(name, 0.0) + value * share
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._counts[name] = self._counts.get(name, 0) + 1
 
-    def means(self, steps: int) -> dict[str, float]:
-        """Mean losses of the epoch so far, over this many steps."""
-        return {name: float(value) / steps for name, value in self._sums.items()}
+    def means(self) -> dict[str, float]:
+        """Mean losses of the epoch so far, each over the steps that logged it."""
+        return {name: float(value) / self._counts[name] for name, value in self._sums.items()}
 
     def end_epoch(self, line: Mapping[str, Any]) -> None:
         """Log an epoch; keep the weights if they are the best so far, finish if none were long.
@@ -177,7 +180,12 @@ class RunState:
                 tensors=tensors,
                 lines=self.lines,
                 identity=self.identity,
-                facts={"plain": plain, "sums": self.means(1), "finished": self.finished},
+                facts={
+                    "plain": plain,
+                    "sums": {name: float(value) for name, value in self._sums.items()},
+                    "counts": self._counts,
+                    "finished": self.finished,
+                },
             )
         self.world.wait()
 
