@@ -101,6 +101,6 @@ def test_it_adapts_clusters_that_have_moved():
         scores.append(float((net(torch.from_numpy(Z)).argmax(1).numpy() == y).mean()))
         return {}
 
-    adapt(net, NRC(), source=Rows(X, y), target=Rows(Z), watch=watch,
+    adapt(net, NRC(), source=Rows(X, y), target=Rows(Z), watch=watch, target_watch=watch,
           settings=Settings(epochs=20, batch_size=50, lr=5e-3))  # fmt: skip
     assert scores[-1] > scores[19] + 0.02

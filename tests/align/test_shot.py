@@ -137,10 +137,13 @@ def test_it_adapts_two_moons_that_are_turned():
         return float((net(torch.from_numpy(Z)).argmax(1).numpy() == y).mean())
 
     net, scores = network(), []
+
+    def watch(net, *_):
+        return scores.append(accuracy(net)) or {}
+
     adapt(
-        net, SHOT(), source=Rows(X, y), target=Rows(Z),
+        net, SHOT(), source=Rows(X, y), target=Rows(Z), watch=watch, target_watch=watch,
         settings=Settings(epochs=15, batch_size=50, lr=0.01),
-        watch=lambda net, *_: scores.append(accuracy(net)) or {},
     )  # fmt: skip
     source_only, adapted = scores[14], scores[-1]
     assert adapted > source_only + 0.05

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -91,9 +93,10 @@ class Entropy(Procedure):
     """A source-free method: the entropy of target predictions, and a note of what it saw."""
 
     uses_source = False
+    seen: ClassVar[list] = []  # of all copies
 
     def build(self, network, num_classes, optimizer):
-        self.network, self.optimizer, self.seen = network, optimizer(network.parameters()), []
+        self.network, self.optimizer = network, optimizer(network.parameters())
 
     def modules(self):
         return {"network": self.network}
@@ -117,8 +120,10 @@ def test_a_source_free_method_follows_the_source_training_and_sees_no_source_row
     X, y, domain, _ = stack_domains(Xs, ys, Xt)
     method = Entropy()
     model = FineTunedClassifier(method=method, epochs=4, lr=0.01)
+    method.seen.clear()
     model.fit(X, y, sample_domain=domain)
     assert method.seen and all(pair == (None, None) for pair in method.seen)
+    assert not vars(method)  # the caller's stays as it is
     assert [line["stage"] for line in model.log_] == ["source"] * 4 + ["target"] * 4
     assert (model.predict(Xt) == yt).mean() > 0.85
 

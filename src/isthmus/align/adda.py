@@ -18,7 +18,7 @@ from isthmus.align.discriminator import (
     signed_shares,
 )
 from isthmus.align.encoders import encoder_parameters
-from isthmus.align.views import full_precision
+from isthmus.align.views import full_precision, need_share
 
 
 class ADDA(Procedure):
@@ -54,6 +54,7 @@ class ADDA(Procedure):
         rate: float = 0.1,
         hidden: tuple[int, ...] = (500, 500),
     ) -> None:
+        need_share(pretrain, "pretrain", who="ADDA")
         self.pretrain, self.rate, self.hidden = pretrain, rate, hidden
 
     def build(
@@ -66,7 +67,7 @@ class ADDA(Procedure):
         self.classes = num_classes
         self.fixed: Any = copy.deepcopy(network).requires_grad_(False)
         self.discriminator = Discriminator(self.network.num_features, tuple(self.hidden))
-        self.discriminator.to(next(network.parameters()).device)
+        self.discriminator.to(next(network.parameters()))
         self.state = _State()
 
         def slow(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -93,9 +94,11 @@ class ADDA(Procedure):
         if progress < self.pretrain:
             logits = self.network.outputs(source.inputs).logits
             if self.classes > 1:
-                loss = F.cross_entropy(logits, source.labels)
+                loss = F.cross_entropy(
+                    full_precision(logits), source.labels, label_smoothing=self.label_smoothing
+                )
             else:
-                loss = F.mse_loss(logits.squeeze(1), source.labels)
+                loss = F.mse_loss(full_precision(logits).squeeze(1), source.labels)
             minimise(loss, (self.task,))
             return {"task": loss.detach()}
         if not self.state.copied:
@@ -105,16 +108,18 @@ class ADDA(Procedure):
         with torch.no_grad():
             s = full_precision(self.fixed.features(source.inputs))
         t = full_precision(self.network.features(target.inputs))
-        odds = self.discriminator(torch.cat([s, t.detach()]))
-        shares = signed_shares(odds, len(s))
-        domain = domain_loss(odds, shares)
-        minimise(domain, (self.domain,))
-        fooled = F.softplus(-self.discriminator(t)).mean()
-        minimise(fooled, (self.target,))
+        with torch.autocast(t.device.type, enabled=False):
+            odds = self.discriminator(torch.cat([s, t.detach()]))
+            shares = signed_shares(odds, len(s))
+            domain = domain_loss(odds, shares)
+            minimise(domain, (self.domain,))
+            fooled = F.softplus(-self.discriminator(t)).mean()
+            minimise(fooled, (self.target,))
+            told = domain_accuracy(odds, shares)
         return {
             "domain": domain.detach(),
             "fooled": fooled.detach(),
-            "domain_accuracy": domain_accuracy(odds, shares),
+            "domain_accuracy": told,
         }
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from isthmus.types import DomainBatch
 
 MakeOptimizer = Callable[["Iterable[nn.Parameter | Mapping[str, Any]]"], torch.optim.Optimizer]
-Minimise = Callable[[Tensor, "Iterable[torch.optim.Optimizer]"], None]
+Minimise = Callable[[Tensor, "Iterable[torch.optim.Optimizer]"], bool]
 
 
 class Objective(nn.Module, ABC):
@@ -87,8 +87,16 @@ class Procedure(ABC):
 
     #: whether `step` receives labelled source rows; a source-free method receives None instead
     uses_source: bool = True
-    #: whether two views of a target row are needed, which rows of features do not have
+    #: whether it is nothing without target rows
+    needs_target: bool = True
+    #: whether it passes each domain through batch norm of its own, where the network has that
+    domain_norms: ClassVar[bool] = False
+    #: views of a target row that it looks at, made by augmentation where there is one
+    views: ClassVar[tuple[str, ...]] = ()
+    #: whether it is nothing without those views, which rows of features do not have
     needs_views: ClassVar[bool] = False
+    #: of the source labels; the run sets it (`isthmus.fit.deep.stages.adapt`)
+    label_smoothing: float = 0.0
     optimizer: torch.optim.Optimizer
     #: as of an `Objective`
     family: ClassVar[str] = "deep"
@@ -148,5 +156,6 @@ class Procedure(ABC):
             Share of the training that lies behind, in [0, 1].
         minimise : callable
             ``minimise(loss, optimizers)``: zero, backward, clip, step; knows about accumulation,
-            mixed precision and several processes, so that a method need not.
+            mixed precision and several processes, so that a method need not. True where the
+            parameters moved, False where their gradient waits for further parts of the step.
         """

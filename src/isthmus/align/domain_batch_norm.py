@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -24,24 +25,50 @@ class DomainBatchNorm(nn.Module):
     layer : nn.BatchNorm1d, 2d or 3d
         The layer that is copied.
     num_domains : int, default=2
-        Source 0, target 1, or one for each source and the target last.
+        One for each source, and the target last.
     share_affine : bool, default=False
         One scale and shift for all domains, statistics alone apart.
+
+    Attributes
+    ----------
+    domain : int or tensor of shape (n,)
+        Whose layer is at work, or that of each row; at first the target's. The objectives of
+        `isthmus.align` set it by themselves in training (`isthmus.fit.deep.task_alignment`).
     """
+
+    domain: int | Tensor
 
     def __init__(
         self, layer: nn.Module, *, num_domains: int = 2, share_affine: bool = False
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(num_domains))
-        self.domain = 0
+        self.domain = num_domains - 1
         if share_affine:
             for other in self.layers[1:]:
                 other.weight, other.bias = self.layers[0].weight, self.layers[0].bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise by the layer of the domain that was set."""
-        out: Tensor = self.layers[self.domain](x)
+        """Normalise by the layer of the domain that was set, row by row where there are several.
+
+        Raises
+        ------
+        UsageError
+            If domains are set for another number of rows.
+        """
+        if isinstance(self.domain, int):
+            whole: Tensor = self.layers[self.domain](x)
+            return whole
+        if len(self.domain) != len(x):
+            raise UsageError(
+                f"a batch normalisation of {len(x)} rows has domains for {len(self.domain)}",
+                why="what passes the layer must be one row a row of the batch",
+                remedy="Leave domain-specific normalisation out of this network",
+            )
+        out = torch.empty_like(x)
+        for domain in self.domain.unique().tolist():
+            rows = self.domain == domain
+            out[rows] = self.layers[domain](x[rows]).to(out)
         return out
 
 
@@ -80,9 +107,44 @@ def merge_batch_norm(model: nn.Module, domain: int) -> nn.Module:
     return model
 
 
+def domains_of(model: nn.Module) -> int:
+    """How many domains the BN layers of a network tell apart; 0 where it has no such layers."""
+    return max(
+        (len(m.layers) for m in model.modules() if isinstance(m, DomainBatchNorm)), default=0
+    )
+
+
+def source_domain(rows: Tensor | None, count: int) -> int | Tensor:
+    """What `in_domain` takes for source rows (n,) that come from the sources `rows`.
+
+    Labelled target rows come as the domain after the last source and have the target's layers.
+
+    Raises
+    ------
+    UsageError
+        If there are more sources than layers for them.
+    """
+    if rows is None or not len(rows):
+        return 0
+    last = int(rows.max())
+    if last >= count:
+        raise UsageError(
+            f"{last + 1} domains, and batch normalisation for {count}",
+            remedy=f"swap_batch_norm(network, num_domains={last + 1}), the target included",
+        )
+    return rows
+
+
 @contextmanager
-def in_domain(model: nn.Module, domain: int) -> Iterator[None]:
-    """Within the block the network normalises by the layers of `domain`."""
+def in_domain(model: nn.Module, domain: int | Tensor) -> Iterator[None]:
+    """Within the block the network normalises by the layers of `domain`.
+
+    Parameters
+    ----------
+    model : nn.Module
+    domain : int or tensor of shape (n,), int64
+        Of all rows, or of each.
+    """
     layers = [module for module in model.modules() if isinstance(module, DomainBatchNorm)]
     before = [layer.domain for layer in layers]
     for layer in layers:

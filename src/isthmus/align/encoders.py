@@ -14,9 +14,22 @@ from isthmus.errors import UsageError
 
 
 def encoder_parameters(network: Any) -> list[nn.Parameter]:
-    """All parameters of a network but those of its head: what makes the features."""
+    """All parameters of a network but those of its head: what makes the features.
+
+    Raises
+    ------
+    UsageError
+        If there are none.
+    """
     head = {id(parameter) for parameter in network.head.parameters()}
-    return [p for p in network.parameters() if id(p) not in head]
+    found = [p for p in network.parameters() if id(p) not in head]
+    if not found:
+        raise UsageError(
+            "the network has no weights below its head",
+            why="the method moves the features and leaves the head",
+            remedy="Give it a hidden layer, or use a method that moves the head too (dann, mcc)",
+        )
+    return found
 
 
 def through_fixed_head(network: Any, features: Tensor) -> Tensor:

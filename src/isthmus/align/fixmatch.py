@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus.align.base import MakeOptimizer, Minimise, Procedure
-from isthmus.align.views import full_precision, need_classes
+from isthmus.align.views import full_precision, need_classes, need_share
 from isthmus.errors import UsageError
 
 
@@ -30,14 +30,17 @@ class FixMatch(Procedure):
     Notes
     -----
     Target rows need a view ``strong`` (`isthmus.fit.deep.rows.Rows`, ``views``), made anew for
-    every step; ``weak`` is the rows' own transform where there is no view of that name. Without
-    two views this is `isthmus.align.self_training`. Predictions that are sure and wrong are
+    every step: the augmentation of `isthmus.fit.finetune.FineTunedClassifier`; ``weak`` is the
+    row as it is where there is no view of that name. Without two views this is
+    `isthmus.align.self_training`. Predictions that are sure and wrong are
     learned.
     """
 
+    views: ClassVar[tuple[str, ...]] = ("strong",)
     needs_views: ClassVar[bool] = True
 
     def __init__(self, *, trade_off: float = 1.0, threshold: float = 0.95) -> None:
+        need_share(threshold, "threshold", who="FixMatch")
         self.trade_off, self.threshold = trade_off, threshold
 
     def build(
@@ -58,13 +61,14 @@ class FixMatch(Procedure):
             raise UsageError(
                 "FixMatch needs a strongly changed view of target rows",
                 why="the rows have no view 'strong'",
-                remedy="Rows(inputs, views={'strong': transform}), or self-training without views",
+                remedy="Give an augmentation (augment=..., --augment), or use self-training",
             )
 
     def step(
         self, source: Any, target: Any, progress: float, minimise: Minimise
     ) -> Mapping[str, float | Tensor]:
-        task = F.cross_entropy(full_precision(self.network(source.inputs)), source.labels)
+        logits = full_precision(self.network(source.inputs))
+        task = F.cross_entropy(logits, source.labels, label_smoothing=self.label_smoothing)
         with torch.no_grad():
             weak = full_precision(self.network(target.views.get("weak", target.inputs)))
         strong = full_precision(self.network(target.views["strong"]))

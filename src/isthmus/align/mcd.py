@@ -83,7 +83,10 @@ class MCD(Procedure):
 
     def _task(self, features: Tensor, labels: Tensor) -> Tensor:
         first, second = self._both(features)
-        return F.cross_entropy(first, labels) + F.cross_entropy(second, labels)
+        smoothing = self.label_smoothing
+        return F.cross_entropy(first, labels, label_smoothing=smoothing) + F.cross_entropy(
+            second, labels, label_smoothing=smoothing
+        )
 
 
 def discrepancy(first: Tensor, second: Tensor) -> Tensor:

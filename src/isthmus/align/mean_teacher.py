@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from isthmus.align.base import MakeOptimizer, Minimise, Procedure
-from isthmus.align.views import full_precision, need_classes
+from isthmus.align.views import full_precision, need_classes, need_share
 
 
 class MeanTeacher(Procedure):
@@ -40,7 +40,10 @@ class MeanTeacher(Procedure):
     and returned; `Settings.ema` returns an average instead.
     """
 
+    views: ClassVar[tuple[str, ...]] = ("strong", "weak")
+
     def __init__(self, *, trade_off: float = 3.0, decay: float = 0.99, ramp: float = 0.3) -> None:
+        need_share(decay, "decay", who="MeanTeacher")
         self.trade_off, self.decay, self.ramp = trade_off, decay, ramp
 
     def build(
@@ -63,13 +66,15 @@ class MeanTeacher(Procedure):
     def step(
         self, source: Any, target: Any, progress: float, minimise: Minimise
     ) -> Mapping[str, float | Tensor]:
-        task = F.cross_entropy(full_precision(self.network(source.inputs)), source.labels)
+        logits = full_precision(self.network(source.inputs))
+        task = F.cross_entropy(logits, source.labels, label_smoothing=self.label_smoothing)
         student = full_precision(self.network(target.views.get("strong", target.inputs)))
         with torch.no_grad():
             teacher = full_precision(self.teacher(target.views.get("weak", target.inputs)))
         apart = disagreement(student, teacher)
-        minimise(task + self.trade_off * rise(progress, self.ramp) * apart, (self.optimizer,))
-        self.teacher.update_parameters(self.network)
+        loss = task + self.trade_off * rise(progress, self.ramp) * apart
+        if minimise(loss, (self.optimizer,)):
+            self.teacher.update_parameters(self.network)
         return {"task": task.detach(), "consistency": apart.detach()}
 
 

@@ -88,25 +88,31 @@ class NRC(Procedure):
         no_source(source, who="NRC")
         out = self.network.outputs(target.inputs)
         proba = full_precision(out.logits).softmax(1)
-        memory = self.memory
-        memory.features[target.rows] = F.normalize(full_precision(out.features.detach()), dim=1)
-        memory.proba[target.rows] = proba.detach()
-        near, mutual, beyond = neighbourhoods(
-            memory.features, target.rows, self.neighbours, self.further
-        )
-        weights = torch.where(mutual, 1.0, self.weak)
-        drawn = agreement(proba, memory.proba[near], weights)
-        drawn = drawn + self.weak * agreement(proba, memory.proba[beyond])
-        itself = agreement(proba, proba.detach()[:, None])
-        shares = proba.mean(0)
-        spread = -torch.special.xlogy(shares, shares.clamp_min(1e-12)).sum()
+        with torch.autocast(proba.device.type, enabled=False):
+            drawn, itself, mutual = self._drawn(proba, out.features, target.rows)
+            shares = proba.mean(0)
+            spread = -torch.special.xlogy(shares, shares.clamp_min(1e-12)).sum()
         minimise(-drawn - itself - self.diversity * spread, (self.optimizer,))
         return {
             "neighbours": drawn.detach(),
             "itself": itself.detach(),
             "spread": spread.detach(),
-            "mutual": mutual.float().mean(),
+            "mutual": mutual,
         }
+
+    def _drawn(
+        self, proba: Tensor, features: Tensor, rows: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Agreement with the neighbours, with oneself, and the share of mutual neighbours."""
+        memory = self.memory
+        memory.features[rows] = F.normalize(full_precision(features.detach()), dim=1)
+        memory.proba[rows] = proba.detach()
+        near, mutual, beyond = neighbourhoods(memory.features, rows, self.neighbours, self.further)
+        weights = torch.where(mutual, 1.0, self.weak)
+        drawn = agreement(proba, memory.proba[near], weights)
+        drawn = drawn + self.weak * agreement(proba, memory.proba[beyond])
+        itself = agreement(proba, proba.detach()[:, None])
+        return drawn, itself, mutual.float().mean()
 
 
 class _Memory(nn.Module):

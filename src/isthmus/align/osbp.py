@@ -38,8 +38,9 @@ class OSBP(Objective):
 
     Notes
     -----
-    The network's head has K outputs and knows no "unknown"; `predict` does. Its own head is
-    trained on the source labels here (rows with label -1 left out).
+    The network's head has K outputs and knows no "unknown"; `predict` and `unknown` do, in
+    `isthmus.fit.finetune.FineTunedClassifier` its `novelty`. Its own head is trained on the source
+    labels here (rows with label -1 left out).
     """
 
     family: ClassVar[str] = "adversarial"
@@ -78,6 +79,12 @@ class OSBP(Objective):
         unknown = reversed_logits.detach().softmax(1)[:, -1]
         self.figures = {"unknown": (unknown > self.boundary).float().mean()}
         return losses / known.sum().clamp_min(1) + loss
+
+    @torch.no_grad()
+    def unknown(self, features: Tensor) -> Tensor:
+        """(n, d) features -> (n,) "unknown" against the likeliest class; above 1/2: it wins."""
+        proba: Tensor = self.head(features).softmax(1)
+        return proba[:, -1] / (proba[:, -1] + proba[:, :-1].amax(1))
 
     @torch.no_grad()
     def predict(self, features: Tensor) -> Tensor:

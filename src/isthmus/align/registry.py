@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from isthmus.align.base import Objective, Procedure
+from isthmus.errors import UsageError
 from isthmus.registry import classes_by_file, named
 
 
@@ -52,8 +55,69 @@ def made(name: str, *, on_features: bool = False, **settings: Any) -> Objective 
     ((500, 500), (128, 128))
     """
     kind = find(name)
+    known = list(inspect.signature(kind).parameters)
+    for setting in settings:
+        if setting not in known:
+            raise UsageError(
+                f"{kind.__name__} has no setting {setting!r}",
+                remedy=f"It has {', '.join(known)}",
+            )
     own = getattr(kind, "on_features", {}) if on_features else {}
     found: Objective | Procedure = kind(**{**own, **settings})
+    return found
+
+
+Given = str | Objective | Procedure | Sequence[str | Objective] | None
+
+
+def ready(
+    method: Given, *, on_features: bool = False, **settings: Any
+) -> Procedure | list[Objective] | None:
+    """What a training takes, from what a user gives: names become methods, methods are copied.
+
+    Parameters
+    ----------
+    method : None, str, Objective, Procedure, or a sequence of names and objectives
+    on_features : bool, default=False
+        As of `made`.
+    **settings
+        Of a method given by name.
+
+    Returns
+    -------
+    Procedure, list of Objective, or None
+        Unbuilt; what was given stays as it is.
+
+    Raises
+    ------
+    UsageError
+
+    Examples
+    --------
+    >>> [type(one).__name__ for one in ready(["dann", "bsp"])]
+    ['DANN', 'BSP']
+    """
+    if isinstance(method, str):
+        method = made(method, on_features=on_features, **settings)
+    elif settings and method is not None:
+        raise UsageError(
+            f"{' and '.join(settings)} cannot be set from outside",
+            why="the method was not given by its name alone",
+            remedy="Set it on the method: DANN(trade_off=0.5)",
+        )
+    if method is None or isinstance(method, Procedure):
+        return copy.deepcopy(method)
+    parts = [method] if isinstance(method, Objective) else list(method)
+    found: list[Objective] = []
+    for one in parts:
+        part = made(one, on_features=on_features) if isinstance(one, str) else one
+        if not isinstance(part, Objective):
+            raise UsageError(
+                f"{type(part).__name__} cannot be one of several",
+                why="it has steps of its own",
+                remedy="Give it alone, or objectives only (dann, mcc, bsp, ...)",
+            )
+        found.append(copy.deepcopy(part))
     return found
 
 

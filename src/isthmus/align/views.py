@@ -45,6 +45,18 @@ def need_classes(num_classes: int, *, who: str) -> None:
         )
 
 
+def need_share(value: float, name: str, *, who: str) -> None:
+    """Refuse what is no share.
+
+    Raises
+    ------
+    UsageError
+        If `value` lies outside [0, 1].
+    """
+    if not 0 <= value <= 1:
+        raise UsageError(f"{who}: {name}={value}", remedy=f"{name} is a share between 0 and 1")
+
+
 def need_labels(batch: DomainBatch, *, who: str) -> Tensor:
     """(n,) labels of a source batch, -1 where a row has none.
 

@@ -18,6 +18,7 @@ from isthmus.align.names import Trained, trained
 from isthmus.errors import UsageError, need
 from isthmus.fit.base import softmax
 from isthmus.fit.calibrate import Temperature
+from isthmus.registry import named
 from isthmus.types import Array, Trouble
 
 BATCH = 64
@@ -88,8 +89,13 @@ class AlignedMLP(ClassifierMixin, BaseEstimator):
 
     @property
     def facts(self) -> Trained | None:
-        """What the source of the method says; None without one."""
-        return None if self.method is None else trained()[self.method.replace("-", "_")]
+        """What the source of the method says; None without one, a `UsageError` if misspelt."""
+        if self.method is None:
+            return None
+        known = trained()
+        return named(
+            self.method, known, what="alignment method", otherwise=f"Use one of {', '.join(known)}"
+        )
 
     @property
     def family(self) -> str:
@@ -102,7 +108,7 @@ class AlignedMLP(ClassifierMixin, BaseEstimator):
         if self.facts is not None and self.facts.needs_views:
             return (
                 "it compares two views of a row, and a row of features has one (on images: "
-                "isthmus finetune --on network --augment, or FineTunedClassifier)"
+                "isthmus finetune --on network --augment, or FineTunedClassifier(augment=...))"
             )
         return None
 
@@ -205,7 +211,8 @@ class AlignedMLP(ClassifierMixin, BaseEstimator):
         own = made(self.method, on_features=True, **(self.settings or {}))
         if not isinstance(own, Objective):
             return own
-        others = COMPANIONS.get(self.method, ())
+        assert self.facts is not None
+        others = COMPANIONS.get(self.facts.module, ())
         return [*(made(name, on_features=True) for name in others), own]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from isthmus.data.domains import source_domains, split_domains
 from isthmus.errors import DataError, UsageError, need
 from isthmus.types import Array
 
@@ -29,11 +29,12 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         name (``timm:resnet18``): that pretrained body with a new head, for images of 0 ... 255.
         A callable gets the number of classes and returns a
         `isthmus.fit.deep.network.Network`; a Network is copied.
-    method : None, str, Objective, Procedure, or a list of objectives
+    method : None, str, Objective, Procedure, or a list of names and objectives
         None: labelled rows alone. ``"dann"``, ``"mcc"``, ``"shot"``, ... by file name in
-        `isthmus.align`, with the settings for features where the network is an MLP.
+        `isthmus.align`, with the settings for features where the network is an MLP. What is given
+        is copied.
     trade_off : float, optional
-        Weight of a method given by name; default: its own.
+        Weight of a method given by its name; default: its own.
     strategy : str or Plan, default="full"
         ``full``, ``head-only``, ``top-k``, ``gradual``, ``layerwise``, ``lp-ft``, ``lora``,
         ``bias-only``; see `isthmus.fit.deep.strategy`.
@@ -59,7 +60,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         the source, see what it is worth on the labelled target rows, then go on with those rows
         alone at a tenth of the rate; see `isthmus.fit.deep.stages.three_steps`.
     augment, mix : callable, optional
-        See `isthmus.fit.deep.rows.Rows` and `isthmus.fit.deep.mixing`.
+        See `isthmus.fit.deep.rows.Rows` and `isthmus.fit.deep.mixing`. `augment` also makes the
+        views of target rows that ``"fixmatch"`` and ``"mean-teacher"`` compare.
     settings : dict, optional
         More of `isthmus.fit.deep.settings.Settings`.
     evidence : callable, optional
@@ -74,6 +76,9 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     network_ : Network
+        With `isthmus.align.domain_batch_norm`: what is left is the target's.
+    objectives_ : list of Objective
+        As they were trained; empty without any.
     classes_ : ndarray
     log_ : list of dict
         One entry an epoch.
@@ -149,63 +154,64 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         UsageError, DataError
         """
         need("torch", extra="deep")
+        from isthmus.align.domain_batch_norm import domains_of, merge_batch_norm
         from isthmus.fit.deep.held_out import hold_out
         from isthmus.fit.deep.lora import merge_lora
-        from isthmus.fit.deep.rows import Rows
+        from isthmus.fit.deep.sides import readable_labels, sides_of, stacked_inputs
         from isthmus.fit.deep.strategy import make_strategy
 
-        X, y = self._checked_pair(X, y)
-        Xt = labelled = None
-        domains: Array | None = None
-        if sample_domain is None:
-            Xs, ys = X, y
-            if self.method is not None:
-                raise UsageError(
-                    "an adaptation method needs sample_domain",
-                    why="without it there are no target rows to adapt to",
-                    remedy="Build the arrays with stack_domains(Xs, ys, Xt)",
-                )
-        elif known_only(sample_domain, target_labeled):
-            marked = np.asarray(target_labeled, dtype=bool)
-            Xs, ys = X[marked], y[marked]
-            Xt = X[~marked] if not marked.all() else X
-        else:
-            parts = split_domains(X, y, sample_domain, target_labeled=target_labeled)
-            Xs, ys, Xt = parts.Xs, parts.ys, parts.Xt
-            domains = np.unique(source_domains(sample_domain), return_inverse=True)[1]
-            if parts.labeled.any():
-                labelled = (parts.Xt[parts.labeled], parts.yt)
-        every = ys if labelled is None else np.concatenate([ys, labelled[1]])
-        self.classes_ = np.unique(every)
-        source: Any = Rows(Xs, self._codes(ys), domains, transform=self.augment)
-        known = None
-        if labelled is not None:
-            known = Rows(labelled[0], self._codes(labelled[1]), transform=self.augment)
-        target = None if Xt is None else Rows(Xt, transform=self.augment)
+        X, y = self._checked_pair(X, readable_labels(y, sample_domain, target_labeled))
+        if sample_domain is None and self.method is not None:
+            raise UsageError(
+                "an adaptation method needs sample_domain",
+                why="without it there are no target rows to adapt to",
+                remedy="Build the arrays with stack_domains(Xs, ys, Xt)",
+            )
+        sides = sides_of(X, y, sample_domain, target_labeled, augment=self.augment)
+        self.classes_ = sides.classes
+        source: Any
+        source, known, target = sides.source, sides.known, sides.target
         held_out = None if validation is None else self._validation(*validation)
+        of_source = False  # whether the held-out rows are
         if held_out is None and self.patience is not None:
             source, known, held_out = hold_out(source, known, seed=self.random_state)
-        self.network_ = self._network(X, len(self.classes_))
+            of_source = known is sides.known and not sides.source_is_target
+        # without a method no unlabelled row is read
+        seen = X if self.method is not None else stacked_inputs(sides.source, sides.known)
+        self.network_ = self._network(X, len(self.classes_), seen)
+        _check_classes(self.network_, len(self.classes_))
+        method = self._method()
+        self.objectives_ = method if isinstance(method, list) else []
+        names = getattr(method, "views", ())
+        if names and self.augment is not None and target is not None:
+            # the views are changed, the rows themselves are not
+            target = replace(target, transform=None, views=dict.fromkeys(names, self.augment))
         plan = self.strategy
         if isinstance(plan, str):
             plan = None if plan == "full" else make_strategy(plan)
         done = self._trained(
+            method,
             source,
             target,
             known,
             plan=plan,
             watch=self._watch(source, target, held_out),
+            target_watch=self._watch(None, target, None if of_source else held_out),
             folder=self.folder,
             label_smoothing=self.label_smoothing,
-            penalties=tuple(self.penalties),
+            penalties=copy.deepcopy(tuple(self.penalties)),
             mix=self.mix,
         )
         merge_lora(self.network_)  # what is served is a plain network
+        if count := domains_of(self.network_):
+            merge_batch_norm(self.network_, count - 1)
         self.log_ = done.lines
         self.n_iter_ = sum(stage.steps for stage in done.stages.values())
         return self
 
-    def _trained(self, source: Any, target: Any, known: Any, **options: Any) -> Any:
+    def _trained(
+        self, method: Any, source: Any, target: Any, known: Any, target_watch: Any, **options: Any
+    ) -> Any:
         """All stages, one after the other."""
         from isthmus.fit.deep.diagnostics import predict, score
         from isthmus.fit.deep.stages import adapt, three_steps
@@ -214,11 +220,12 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         if self.stages == "joint":
             return adapt(
                 self.network_,
-                self._method(),
+                method,
                 source=source,
                 target=target,
                 labelled=known,
                 settings=settings,
+                target_watch=target_watch,
                 **options,
             )
         if self.stages != "three-step":
@@ -269,6 +276,32 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         device = next(self.network_.parameters()).device
         return predict(self.network_, rows, device=device)[0]
 
+    def novelty(self, X: Any) -> Array:
+        """(n,) 0 ... 1, above one half: of no class of the source; needs ``method="osbp"``.
+
+        Raises
+        ------
+        UsageError
+            If no objective knows of such rows.
+        """
+        check_is_fitted(self)
+        knowing = [o for o in self.objectives_ if hasattr(o, "unknown")]
+        if not knowing:
+            raise UsageError(
+                f"method={self.method!r} knows of no class but the source's",
+                remedy="Use method='osbp', or isthmus transfer --classes open",
+            )
+        from isthmus.fit.deep.diagnostics import predict
+        from isthmus.fit.deep.rows import Rows
+
+        device = next(self.network_.parameters()).device
+        rows = Rows(self._checked(X))
+        _, features = predict(self.network_, rows, device=device, features=True)
+        import torch
+
+        found: Array = knowing[0].unknown(torch.from_numpy(features).to(device)).cpu().numpy()
+        return found
+
     def _checked(self, X: Any) -> Array:
         """An array of float32 (uint8 stays), finite, of the width that was fitted."""
         checked: Array = validate_data(self, X, reset=False, **_as_given(X))
@@ -301,25 +334,14 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         return replace(made, **(self.settings or {}))
 
     def _method(self) -> Any:
-        from isthmus.align.base import Objective, Procedure
-        from isthmus.align.registry import made
+        from isthmus.align.registry import ready
         from isthmus.fit.deep.bodies import MLP
 
-        method = self.method
-        if isinstance(method, str):
-            options = {} if self.trade_off is None else {"trade_off": self.trade_off}
-            small = isinstance(self.network_.body, MLP)
-            method = made(method, on_features=small, **options)
-        if method is None or isinstance(method, Procedure):
-            return method
-        import copy
+        options = {} if self.trade_off is None else {"trade_off": self.trade_off}
+        small = isinstance(self.network_.body, MLP)
+        return ready(self.method, on_features=small, **options)
 
-        # an objective is a module that `fit` builds: the caller's stays as it is
-        return [copy.deepcopy(m) for m in ([method] if isinstance(method, Objective) else method)]
-
-    def _network(self, X: Array, classes: int) -> Any:
-        import copy
-
+    def _network(self, X: Array, classes: int, seen: Array) -> Any:
         import torch
 
         from isthmus.fit.deep import bodies
@@ -337,7 +359,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             if callable(given):
                 return given(classes)
             if X.ndim == 2:
-                first = bodies.Standardised.of(X)
+                first = bodies.Standardised.of(seen)
                 body = bodies.MLP(X.shape[1], tuple(self.hidden), dropout=self.dropout, first=first)
                 return Network(body, classes)
             if X.shape[1:] == (28, 28) or X.shape[1:] == (1, 28, 28):
@@ -380,11 +402,13 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
 
-def known_only(sample_domain: Any, target_labeled: Any) -> bool:
-    """Whether all labelled rows are target rows: they take the place of a source."""
-    if target_labeled is None or not np.any(target_labeled):
-        return False
-    return bool((np.asarray(sample_domain) < 0).all())
+def _check_classes(network: Any, classes: int) -> None:
+    given = getattr(network, "num_classes", classes)
+    if given != classes:
+        raise UsageError(
+            f"the network answers {given} classes, the labels have {classes}",
+            remedy=f"Give it a head of {classes} outputs: network=lambda k: Network(body, k)",
+        )
 
 
 def _as_given(X: Any) -> dict[str, Any]:

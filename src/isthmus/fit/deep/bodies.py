@@ -18,7 +18,8 @@ class SmallCNN(nn.Module):
     Parameters
     ----------
     channels : int, default=1
-        (n, channels, 28, 28) -> (n, 800); grey images may come as (n, 28, 28).
+        (n, channels, 28, 28) -> (n, 800); grey images may come as (n, 28, 28). Whole numbers
+        0 ... 255 are divided by 255.
     dropout : float, default=0.5
         Of whole maps, after the second convolution.
     """
@@ -39,6 +40,8 @@ class SmallCNN(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
+        if not images.is_floating_point():  # bytes, as MNIST comes
+            images = images.to(next(self.parameters()).dtype) / 255
         found: Tensor = self.conv(images[:, None] if images.ndim == 3 else images)
         return found
 

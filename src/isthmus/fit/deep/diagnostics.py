@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.special import log_softmax
 
+from isthmus.align.domain_batch_norm import domains_of, in_domain, source_domain
 from isthmus.discrepancy.a_distance import a_distance
 from isthmus.errors import DataError
 from isthmus.fit.deep.network import Network
@@ -31,12 +33,25 @@ NEAR_CHANCE, EASY = 0.58, 0.95  # domain accuracy of the method's own discrimina
 
 @torch.no_grad()
 def predict(
-    network: Network, rows: Rows, *, device: torch.device, size: int = 256, features: bool = False
+    network: Network,
+    rows: Rows,
+    *,
+    device: torch.device,
+    size: int = 256,
+    features: bool = False,
+    of_source: bool = False,
 ) -> tuple[Array, Array]:
-    """(n, k) logits and (n, d) features (empty unless asked for), in the network's mode."""
+    """(n, k) logits and (n, d) features (empty unless asked for), in the network's mode.
+
+    With `of_source` layers of batch norm that belong to a domain are those of the rows' sources.
+    """
     logits, seen = [], []
+    domains = domains_of(network) if of_source else 0
     for batch in rows.in_order(size):
-        out = network.outputs(batch.to(device).inputs)
+        batch = batch.to(device)
+        at = source_domain(batch.domains, domains) if domains else None
+        with nullcontext() if at is None else in_domain(network, at):
+            out = network.outputs(batch.inputs)
         logits.append(out.logits.cpu().numpy())
         if features:
             seen.append(out.features.flatten(1).cpu().numpy())
@@ -109,7 +124,7 @@ class Diagnostics:
         wanted = self.source is not None and self.target is not None and epoch % self.every == 0
         zs = zt = None
         if self.source is not None:
-            logits, zs = self._see(network, self.source, wanted)
+            logits, zs = self._see(network, self.source, wanted, of_source=True)
             found |= self._source(logits, self.source)
         if self.target is not None:
             logits, zt = self._see(network, self.target, wanted)
@@ -135,8 +150,10 @@ class Diagnostics:
         self._said = set(words)
         return {**found, "words": words}
 
-    def _see(self, network: Network, rows: Rows, features: bool) -> tuple[Array, Array]:
-        return predict(network, rows, device=self.device, features=features)
+    def _see(
+        self, network: Network, rows: Rows, features: bool, *, of_source: bool = False
+    ) -> tuple[Array, Array]:
+        return predict(network, rows, device=self.device, features=features, of_source=of_source)
 
     def _named(self, values: Array) -> dict[str, float]:
         names = self.classes or tuple(map(str, range(len(values))))

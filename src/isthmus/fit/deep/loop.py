@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from isthmus.align.base import Procedure
+from isthmus.align.domain_batch_norm import domains_of
 from isthmus.errors import DataError, UsageError
 from isthmus.fit.deep.batches import StepBatches
 from isthmus.fit.deep.ema import MovingAverage
@@ -83,16 +84,34 @@ def train(
     """
     settings = settings or Settings()
     settings.check()
-    if not isinstance(network, Network):
-        raise UsageError(
-            f"a {type(network).__name__} does not tell features from logits",
-            remedy="Wrap it: isthmus.fit.deep.network.Network(body, num_classes)",
-        )
+    _check(network, procedure, target)
     device = settings.place
     with own_randomness(device), joined(device) as world:
         settings.check_parts(world.size)
         run = _Run(network, procedure, source, target, settings, plan, watch, folder, world)
         return run.to_the_end(on_step)
+
+
+def _check(network: Network, procedure: Procedure, target: Rows | None) -> None:
+    """Refuse what cannot be trained."""
+    if not isinstance(network, Network):
+        raise UsageError(
+            f"a {type(network).__name__} does not tell features from logits",
+            remedy="Wrap it: isthmus.fit.deep.network.Network(body, num_classes)",
+        )
+    parts = getattr(procedure, "objectives", None) or [procedure]
+    name = " + ".join(type(part).__name__ for part in parts)
+    if target is None and procedure.needs_target:
+        raise UsageError(
+            f"{name} cannot be trained without target rows",
+            remedy="Give them: train(..., target=Rows(Xt))",
+        )
+    if domains_of(network) and (target is None or not procedure.domain_norms):
+        raise UsageError(
+            f"{name} cannot train batch normalisation of each domain",
+            why="source and target rows must pass the network in every step",
+            remedy="Train with an objective (dann, mcc, ...) and target rows",
+        )
 
 
 class _Run:
@@ -156,7 +175,9 @@ class _Run:
     def to_the_end(self, on_step: Callable[[int, int], None] | None) -> Trained:
         s, state, each = self.settings, self.state, self.per_epoch
         total = each * s.epochs
-        if not state.finished:
+        if state.finished:  # what it froze stays so for the stage that follows
+            self.plan.begin_epoch(self.network, max(state.step - 1, 0) // each, s.epochs)
+        else:
             self._begin_epoch(state.step // each, fresh=state.step % each == 0)
         stop = 0 if state.finished else total
         pin = self.device.type == "cuda"
@@ -198,7 +219,7 @@ class _Run:
             self.minimise.start_part(k, where, (here, there))
             with torch.autocast(self.device.type, dtype=torch.bfloat16) if low else nullcontext():
                 losses = self.procedure.step(here, there, step / total, self.minimise)
-            self.state.add(losses, 1 / s.accumulate)
+            self.state.add(losses)
         if self.average is not None:
             self.average.update(step)
 
@@ -226,7 +247,7 @@ class _Run:
     def _end_epoch(self, epoch: int) -> None:
         self.minimise.flush()
         self.state.average_buffers()
-        means = self.state.means(self.per_epoch)
+        means = self.state.means()
         line: dict[str, Any] = {"epoch": epoch, "step": self.state.step, "losses": means}
         if self.watch is not None:
             self._mode(False)

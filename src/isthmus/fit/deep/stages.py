@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.align.base import Objective, Procedure
+from isthmus.align.domain_batch_norm import domains_of
 from isthmus.errors import UsageError
 from isthmus.fit.deep.loop import Watch, train
 from isthmus.fit.deep.network import Network
@@ -82,6 +83,7 @@ def adapt(
     settings: Settings,
     plan: Plan | None = None,
     watch: Watch | None = None,
+    target_watch: Watch | None = None,
     folder: str | Path | None = None,
     on_step: Callable[[int, int], None] | None = None,
     **ordinary: Any,
@@ -94,13 +96,17 @@ def adapt(
         None or []: labelled rows alone.
     labelled : Rows, optional
         Labelled target rows; they join the source as a domain of their own.
+    target_watch : callable, optional
+        In the place of `watch` while a source-free method adapts: no source row may be seen there,
+        and `Settings.patience` holds only with it.
     **ordinary
-        Options of `TaskAlignment`: task, label_smoothing, penalties, mix, joint.
+        Options of `TaskAlignment`: task, label_smoothing, penalties, mix, joint. Of a procedure
+        that reads the source itself: label_smoothing.
 
     Raises
     ------
     UsageError
-        If a method lacks the rows that it needs.
+        If a method lacks the rows that it needs, or cannot do what `ordinary` asks for.
     """
     rows = labelled_rows(source, labelled)
     if source is not None and labelled is not None and "domain" not in settings.balance:
@@ -112,6 +118,7 @@ def adapt(
             "an adaptation method needs target rows",
             remedy="Give the target rows, or train without a method",
         )
+    _check_domains(network, source)
     if isinstance(method, Procedure) and not method.uses_source:
         if rows is not None:
             done.stages["source"] = train(
@@ -127,12 +134,18 @@ def adapt(
             network,
             method,
             target=target,
-            settings=replace(settings, balance=()),
+            settings=replace(
+                settings, balance=(), patience=settings.patience if target_watch else None
+            ),
             folder=_sub(folder, "target"),
-            **{**common, "plan": None},
+            **{**common, "plan": None, "watch": target_watch},
         )
         return done
-    procedure = method if isinstance(method, Procedure) else TaskAlignment(method or (), **ordinary)
+    procedure = (
+        _with_smoothing(method, **ordinary)
+        if isinstance(method, Procedure)
+        else TaskAlignment(method or (), **ordinary)
+    )
     name = "adapted" if method else "labelled"
     done.stages[name] = train(
         network,
@@ -144,6 +157,33 @@ def adapt(
         **common,
     )
     return done
+
+
+def _with_smoothing(method: Procedure, *, label_smoothing: float = 0.0, **others: Any) -> Procedure:
+    """A procedure has its own losses: of the ordinary options it takes the smoothing of labels."""
+    asked = [name for name, value in others.items() if value and value != "classification"]
+    if asked:
+        raise UsageError(
+            f"{type(method).__name__} does not take {' or '.join(asked)}",
+            why="it has steps of its own",
+            remedy="Leave it out, or use a method that is one loss (dann, mcc, ...)",
+        )
+    method.label_smoothing = label_smoothing
+    return method
+
+
+def _check_domains(network: Network, source: Rows | None) -> None:
+    """BN layers of each domain must be as many as there are domains."""
+    count = domains_of(network)
+    if not count:
+        return
+    sources = 1 if source is None or source.domains is None else len(np.unique(source.domains))
+    if count != sources + 1:
+        raise UsageError(
+            f"batch normalisation for {count} domains, and there are {sources + 1}",
+            why="each source has its own, and the target",
+            remedy=f"swap_batch_norm(network, num_domains={sources + 1})",
+        )
 
 
 def three_steps(

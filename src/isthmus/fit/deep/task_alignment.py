@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus.align.base import MakeOptimizer, Minimise, Objective, Procedure
+from isthmus.align.domain_batch_norm import domains_of, in_domain, source_domain
+from isthmus.errors import UsageError
 from isthmus.fit.deep.minimise import full_precision
 from isthmus.fit.deep.network import Network, Outputs, joined_inputs
 from isthmus.fit.deep.optimizers import SCALE
@@ -19,6 +21,8 @@ from isthmus.types import DomainBatch, Task
 
 class TaskAlignment(Procedure):
     """``loss = task + sum of trade_off * objective + penalties``.
+
+    In a network with `isthmus.align.domain_batch_norm.DomainBatchNorm` each domain has its own.
 
     Parameters
     ----------
@@ -37,6 +41,8 @@ class TaskAlignment(Procedure):
         ``mix(batch, num_classes) -> batch``: mixup or CutMix of the source.
     """
 
+    domain_norms = True
+
     def __init__(
         self,
         objectives: Sequence[Objective] = (),
@@ -50,6 +56,14 @@ class TaskAlignment(Procedure):
         self.objectives, self.penalties = tuple(objectives), tuple(penalties)
         self.task, self.label_smoothing, self.joint, self.mix = task, label_smoothing, joint, mix
         self.world = World()  # the loop puts the real one here
+        self.needs_target = bool(self.objectives)
+        for objective in self.objectives:
+            if objective.trade_off < 0:
+                raise UsageError(
+                    f"{type(objective).__name__}: trade_off={objective.trade_off}",
+                    why="a negative weight asks for the opposite of the method",
+                    remedy="Give 0 or more",
+                )
 
     def build(
         self,
@@ -60,6 +74,7 @@ class TaskAlignment(Procedure):
         """One optimizer for the network and all that the losses own."""
         assert isinstance(network, Network)  # the loop has checked it
         self.network, self.num_classes = network, num_classes
+        self.domains = domains_of(network)
         device = next(network.parameters()).device
         self._modules: dict[str, nn.Module] = {"network": network}
         for k, objective in enumerate(self.objectives):
@@ -88,14 +103,7 @@ class TaskAlignment(Procedure):
         if self.mix is not None:
             source = self.mix(source, self.num_classes)
         aligned = bool(self.objectives) and target is not None
-        if not aligned:
-            out, other = self.network.outputs(source.inputs), None
-        elif self.joint:
-            both = self.network.outputs(joined_inputs(source.inputs, target.inputs))
-            out, other = both.split(len(source))
-        else:
-            out = self.network.outputs(source.inputs)
-            other = self.network.outputs(target.inputs)
+        out, other = self._seen(source, target if aligned else None)
         device = out.logits.device.type
         with full_precision(device):
             loss = self.task_loss(out.logits, source)
@@ -116,6 +124,20 @@ class TaskAlignment(Procedure):
                 loss = loss + term
         minimise(loss, (self.optimizer,))
         return log
+
+    def _seen(self, source: Batch, target: Batch | None) -> tuple[Outputs, Outputs | None]:
+        """What the network makes of both batches, each row normalised with its domain's."""
+        if self.domains:  # BN layers of each domain: they never see a mixed batch
+            with in_domain(self.network, source_domain(source.domains, self.domains)):
+                out = self.network.outputs(source.inputs)
+            assert target is not None  # the loop has refused it
+            return out, self.network.outputs(target.inputs)
+        if target is None:
+            return self.network.outputs(source.inputs), None
+        if self.joint:
+            both = self.network.outputs(joined_inputs(source.inputs, target.inputs))
+            return both.split(len(source))
+        return self.network.outputs(source.inputs), self.network.outputs(target.inputs)
 
     def task_loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy, squared error, or one binary cross-entropy a label; means over rows."""

@@ -12,7 +12,11 @@ from isthmus.report.words import Words
 
 NAMES = {"label_set": "classes"}  # options whose name is not the argument's
 DEFAULTS = (("seed", "0"), ("label_set", "auto"))
-FLAGS = {"allow_license": "--allow-license", "no_cache": "--no-cache"}
+FLAGS = {
+    "allow_license": "--allow-license",
+    "no_cache": "--no-cache",
+    "against_scratch": "--against-scratch",
+}
 
 
 def command(run: Run) -> str:

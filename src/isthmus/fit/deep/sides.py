@@ -1,0 +1,101 @@
+"""The rows of a training by what they are for: source, labelled target, target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from isthmus.data.domains import source_domains, split_domains
+from isthmus.fit.deep.rows import Rows
+from isthmus.types import Array
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What is trained on.
+
+    Parameters
+    ----------
+    source : Rows
+        Labelled by positions in `classes`; where all labelled rows are the target's, those.
+    known : Rows or None
+        Labelled target rows beside a source.
+    target : Rows or None
+        Without labels: those that have none, or all of them where all have one.
+    classes : ndarray
+    source_is_target : bool
+        Whether labelled target rows take the place of a source.
+    """
+
+    source: Rows
+    known: Rows | None
+    target: Rows | None
+    classes: Array
+    source_is_target: bool = False
+
+
+def sides_of(
+    X: Array,
+    y: Array,
+    sample_domain: Any = None,
+    target_labeled: Any = None,
+    *,
+    augment: Callable[[Any], Any] | None = None,
+) -> Sides:
+    """Rows of both domains taken apart, see `isthmus.fit.finetune.FineTunedClassifier.fit`."""
+    Xt = labelled = domains = None
+    alone = known_only(sample_domain, target_labeled)
+    if sample_domain is None:
+        Xs, ys = X, y
+    elif alone:
+        marked = np.asarray(target_labeled, dtype=bool)
+        Xs, ys = X[marked], y[marked]
+        Xt = X[~marked] if not marked.all() else X
+    else:
+        parts = split_domains(X, y, sample_domain, target_labeled=target_labeled)
+        Xs, ys, Xt = parts.Xs, parts.ys, parts.Xt
+        domains = np.unique(source_domains(sample_domain), return_inverse=True)[1]
+        if parts.labeled.any():
+            labelled = (parts.Xt[parts.labeled], parts.yt)
+    classes = np.unique(ys if labelled is None else np.concatenate([ys, labelled[1]]))
+
+    def rows(inputs: Array, labels: Array, domains: Array | None = None) -> Rows:
+        return Rows(inputs, np.searchsorted(classes, labels), domains, transform=augment)
+
+    return Sides(
+        source=rows(Xs, ys, domains),
+        known=None if labelled is None else rows(*labelled),
+        target=None if Xt is None else Rows(Xt, transform=augment),
+        classes=classes,
+        source_is_target=alone,
+    )
+
+
+def known_only(sample_domain: Any, target_labeled: Any) -> bool:
+    """Whether all labelled rows are target rows: they take the place of a source."""
+    if sample_domain is None or target_labeled is None or not np.any(target_labeled):
+        return False
+    return bool((np.asarray(sample_domain) < 0).all())
+
+
+def readable_labels(y: Any, sample_domain: Any, target_labeled: Any) -> Any:
+    """Labels with those that are not read made one of the others: None, NaN, anything may stand."""
+    if y is None or sample_domain is None or len(np.asarray(y, dtype=object)) != len(sample_domain):
+        return y
+    read = np.asarray(sample_domain) >= 0
+    if target_labeled is not None and len(target_labeled) == len(read):
+        read = read | np.asarray(target_labeled, dtype=bool)
+    if read.all() or not read.any():
+        return y
+    known = np.asarray([value for value, kept in zip(y, read, strict=True) if kept])
+    whole = np.full(len(read), known[0], dtype=known.dtype)
+    whole[read] = known
+    return whole
+
+
+def stacked_inputs(*parts: Any) -> Array:
+    """Inputs of the rows that train, as one array."""
+    return np.concatenate([np.asarray(rows.inputs) for rows in parts if rows is not None])
