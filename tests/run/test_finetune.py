@@ -89,10 +89,29 @@ def test_checks_stop_a_run_and_warnings_travel(tmp_path):
     with pytest.raises(FindingError, match="ISX003"):
         finetune(source, target, **common, out=tmp_path / "run")
     assert not (tmp_path / "run" / "results.json").exists()
-    done = finetune(source, target, **common, allow="ISX001,ISX003")
+    # the remedy that was printed is taken in the same folder: nothing was worked out there
+    done = finetune(source, target, **common, allow="ISX001,ISX003", out=tmp_path / "run")
     over = [f for f in done.results["findings"] if f["code"] == "ISX003"]
     assert over and all(f["overridden"] for f in over)
     assert "Overridden ISX003" in done.text()
+    with pytest.raises(UsageError, match="results of another call"):
+        finetune(source, target, **common, allow="ISX001", out=tmp_path / "run")
+
+
+def test_rows_and_epochs_are_those_that_were_used(tmp_path):
+    """Every target row has a label, some of them only watch, and early stopping stops."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(120, 4)).round(4), columns=list("abcd"))
+    frame["label"] = np.where(frame["a"] + 0.3 * frame["b"] > 0, "yes", "no")
+    for name, rows in (("train", frame[:70]), ("val", frame[70:90]), ("test", frame[90:])):
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+    common = {"label": "label", "shots": "all", "epochs": 30, "patience": 1, "lr": 0.05}
+    done = finetune(None, tmp_path, **common, say=lambda text: None)
+    rows = done.results["rows"]
+    assert rows == {"source": 0, "labelled": 70, "test": 30, "target": 0}
+    assert "70 labelled and 0 unlabelled target rows" in done.text()
+    assert done.results["epochs_done"] == len(done.results["log"]) < 30
+    assert f"{len(done.results['log'])} of 30 epochs" in done.text()
 
 
 @pytest.mark.data
@@ -123,6 +142,22 @@ def test_the_network_itself_on_a_few_photos(real_data, tmp_path):
 
 
 @pytest.mark.data
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"lr": -1.0}, "lr=-1.0"), ({"lr": float("inf")}, "lr=inf"), ({"epochs": 0}, "epochs=0"),
+        ({"patience": 0}, "patience=0"), ({"device": "gpu"}, "device='gpu' cannot be used here"),
+        ({"trade_off": 3.0}, "there is none"), ({"method": "shot", "trade_off": 1.0}, "no setting"),
+        ({"method": "mcc", "trade_off": -5.0}, "trade_off=-5"),
+        ({"method": "mcc", "trade_off": float("nan")}, "trade_off=nan"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_refused_before_anything_is_read(wrong, words, tmp_path):
+    with pytest.raises(UsageError, match=words):
+        finetune(tmp_path / "nowhere", tmp_path / "nowhere", **wrong, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_method_is_named(real_data, tmp_path):
     with pytest.raises(UsageError, match="no alignment method 'no-such-method'"):
         call(*heart(real_data, tmp_path / "other", "--method", "no-such-method"))

@@ -116,6 +116,25 @@ def test_a_budget_that_is_too_small_is_told(tables):
     assert "0.001 s" in found.about["total"]["budget"]
 
 
+@pytest.mark.parametrize(("rows", "tried"), [(220, True), (150, False)])
+def test_a_budget_brings_the_networks_where_there_are_rows_for_them(rows, tried):
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    words = np.array(["good fine great nice", "bad poor awful sad"])
+    y = rng.integers(0, 2, 2 * rows)
+    frame = pd.DataFrame({"text": [f"{words[k]} {i}" for i, k in enumerate(y)], "label": y})
+    sides = frame[:rows], frame[rows:]
+    found = {
+        time: {step["step"] for step in plan(*sides, label="label", time=time).about["steps"]}
+        for time in (None, 600)
+    }
+    networks = {"route: the network itself", "route: blend, networks"}
+    assert not networks & found[None]
+    assert networks & found[600] == (networks if tried else set())
+    some = plan(*sides, label="label", time=600, network=False, deep=False).about["steps"]
+    assert not networks & {step["step"] for step in some}
+
+
 def test_what_a_run_refuses_a_plan_refuses(tables):
     with pytest.raises(DataError):
         plan(str(tables / "s.csv"), str(tables / "nowhere.csv"))

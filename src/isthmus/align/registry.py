@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +63,13 @@ def made(name: str, *, on_features: bool = False, **settings: Any) -> Objective 
                 f"{kind.__name__} has no setting {setting!r}",
                 remedy=f"It has {', '.join(known)}",
             )
+    weight = settings.get("trade_off")
+    if weight is not None and not 0 <= weight < math.inf:
+        raise UsageError(
+            f"{kind.__name__}: trade_off={weight}",
+            why="a negative weight asks for the opposite of the method",
+            remedy="Give a finite number, 0 or more",
+        )
     own = getattr(kind, "on_features", {}) if on_features else {}
     found: Objective | Procedure = kind(**{**own, **settings})
     return found

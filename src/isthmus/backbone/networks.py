@@ -177,7 +177,7 @@ def check_pooling(pooling: str | None) -> None:
 
 def find_layer(network: Any, layer: str) -> Any:
     """The named module, or a refusal with the names that come close."""
-    names = dict(network.named_modules())
+    names = dict(network.named_modules(remove_duplicate=False))
     if layer and layer in names:
         return names[layer]
     close = difflib.get_close_matches(layer, names, n=4, cutoff=0.5)

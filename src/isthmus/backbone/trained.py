@@ -214,9 +214,7 @@ def untrained_module(backbone: Any) -> nn.Module:
         Without torch.
     """
     need("torch", extra="deep")
-    build = getattr(
-        backbone, "build" if isinstance(backbone, ImageBackbone) else "open_module", None
-    )
+    build = _builder(backbone)
     if build is None:
         raise BackboneError(
             f"{getattr(backbone, 'name', backbone)} cannot be trained",
@@ -225,6 +223,16 @@ def untrained_module(backbone: Any) -> nn.Module:
         )
     module: nn.Module = copy.deepcopy(build())  # the caller's own module must not change
     return module.train().requires_grad_(True)
+
+
+def is_network(backbone: Any) -> bool:
+    """Whether a torch network is behind a backbone; it is not opened."""
+    return _builder(backbone) is not None
+
+
+def _builder(backbone: Any) -> Any:
+    name = "build" if isinstance(backbone, ImageBackbone) else "open_module"
+    return getattr(backbone, name, None)
 
 
 _OTHERS = {

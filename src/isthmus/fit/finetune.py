@@ -231,10 +231,12 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         if self.stages != "three-step":
             raise UsageError(f"stages={self.stages!r}", remedy="Use joint or three-step")
         if known is None or self.method is not None:
+            lacks = "there are none" if known is None else f"the method is {self.method!r}"
             raise UsageError(
                 "three steps need a source, labelled target rows and no adaptation method",
-                why="the third step is trained on the labelled target rows",
-                remedy="Label some target rows, or use stages='joint'",
+                why=f"the third step is trained on the labelled target rows alone; {lacks}",
+                remedy="Use stages='joint', or "
+                + ("label some target rows" if known is None else "leave the method out"),
             )
 
         def worth(network: Any) -> dict[str, float]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from isthmus.run import from_scratch
+from isthmus.run.extract import Extracted
 from isthmus.run.record import Result
 from isthmus.run.text import figure, warnings
 from isthmus.types import Array
@@ -43,8 +44,10 @@ class FineTuned:
     def text(self) -> str:
         """What the command prints."""
         r = self.results
+        stopped = r["epochs_done"] < r["epochs"]
+        epochs = f"{r['epochs_done']} of {r['epochs']}" if stopped else str(r["epochs"])
         lines = [
-            f"{r['method']} with {r['strategy']}, {r['epochs']} epochs on {r['trained_on']}: "
+            f"{r['method']} with {r['strategy']}, {epochs} epochs on {r['trained_on']}: "
             f"{r['rows']['source']} source rows, {r['rows']['labelled']} labelled and "
             f"{r['rows']['target']} unlabelled target rows"
         ]
@@ -54,6 +57,22 @@ class FineTuned:
         lines += [*from_scratch.in_words(r), r["proof"]["outcome"], *warnings(r)]
         lines += [f"note: {note}" for note in r["notes"]]
         return "\n".join(lines)
+
+
+def epochs_done(log: Sequence[Mapping[str, Any]]) -> int:
+    """Epochs of the last stage: fewer than asked for where early stopping ended it."""
+    return sum(line.get("stage") == log[-1].get("stage") for line in log) if log else 0
+
+
+def row_counts(features: Extracted, taught: Extracted) -> dict[str, int]:
+    """Rows that a training read: source, labelled target, target without a label; and test rows.
+
+    `taught` is without the validation rows.
+    """
+    labelled = set() if features.labelled is None else set(features.labelled.samples.ids)
+    parts = {"source": taught.source, "labelled": taught.labelled, "test": taught.test}
+    counts = {role: 0 if part is None else len(part.X) for role, part in parts.items()}
+    return counts | {"target": sum(i not in labelled for i in taught.target.samples.ids)}
 
 
 def asked(call: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:

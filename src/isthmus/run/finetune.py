@@ -20,7 +20,7 @@ from isthmus.run import from_scratch, saved_start
 from isthmus.run.case import MAX_BAD, posed
 from isthmus.run.evidence import write_evidence
 from isthmus.run.extract import extract
-from isthmus.run.fine_tuned import FineTuned, asked
+from isthmus.run.fine_tuned import FineTuned, asked, epochs_done, row_counts
 from isthmus.run.network_evidence import neighbor_evidence
 from isthmus.run.network_rows import TRAINABLE, feature_rows, raw_rows
 from isthmus.run.network_served import chosen, proof_of, served_backbone, served_model
@@ -130,7 +130,8 @@ def finetune(
     UsageError, DataError, BackboneError
     """
     call = {name: value for name, value in locals().items() if name not in ELSEWHERE}
-    from isthmus.align.registry import find
+    from isthmus.align.registry import ready
+    from isthmus.fit.deep.settings import Settings
     from isthmus.fit.deep.strategy import make_strategy
     from isthmus.fit.finetune import FineTunedClassifier
 
@@ -139,7 +140,7 @@ def finetune(
         raise UsageError(f"on={on!r}", remedy="Use features or network")
     if augment != "none" and on == "features":
         raise UsageError(
-            "features cannot be augmented", remedy="Use --on network, or leave --augment out"
+            "features cannot be augmented", remedy="Use --on network, or --augment none"
         )
     if keep not in ("last", "evidence") or (keep == "evidence" and patience is not None):
         raise UsageError(
@@ -148,9 +149,19 @@ def finetune(
             remedy="Use keep last or evidence, or patience alone",
         )
     method = None if method in (None, "none") else method
-    if method is not None:
-        find(method)  # an unknown name is refused before anything is read
+    # what cannot be trained is refused before anything is read
+    weight: dict[str, Any] = {} if trade_off is None else {"trade_off": trade_off}
+    if method is None and weight:
+        raise UsageError(
+            f"--lambda {trade_off} weighs an alignment method, and there is none",
+            remedy="Add --method NAME, or leave --lambda out",
+        )
+    ready(method, **weight)
     make_strategy(strategy)
+    Settings(
+        epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, patience=patience,
+        workers=workers, device=device,
+    ).check()  # fmt: skip
     bad, allowed = MAX_BAD if max_bad is None else max_bad, allowed_codes(allow)
     options = {name: value for name, value in reading.items() if value is not None}
     folder = claim_folder(out, call, overwrite=overwrite)
@@ -273,15 +284,8 @@ def finetune(
             "strategy": strategy,
             "epochs": epochs,
             "trained_on": f"{'the network' if on == 'network' else 'features of'} {model.name}",
-            "rows": {
-                role: len(part.X) if part is not None else 0
-                for role, part in (
-                    ("source", features.source),
-                    ("labelled", features.labelled),
-                    ("target", features.target),
-                    ("test", features.test),
-                )
-            },
+            "epochs_done": epochs_done(classifier.log_),
+            "rows": row_counts(features, taught),
             "score": result.results["proof"]["metrics"],
             "log": classifier.log_,
             "recipe": recipe,

@@ -10,6 +10,7 @@ from typing import Any
 
 from isthmus.backbone import Store, load_backbone
 from isthmus.backbone.load import DEFAULTS
+from isthmus.backbone.trained import is_network
 from isthmus.data.checks import allowed_codes
 from isthmus.data.describe import class_counts
 from isthmus.data.samples import Samples
@@ -33,6 +34,7 @@ from isthmus.select.blended import NAME
 from isthmus.select.catalogue import documented
 from isthmus.select.methods import AUTO, NONE, Wanted, is_automatic, method_routes, shown, wanted
 from isthmus.select.routes.base import discover
+from isthmus.select.rung import LEAST
 
 logger = logging.getLogger(__name__)
 
@@ -136,10 +138,14 @@ def plan(
     new_model = model_factory(case, head=head, seed=seed)
     store = None if no_cache else Store()
     steps, width = feature_steps(case, model, store=store, seed=seed)
+    sides = 0 if case.source is None else min(len(case.source), len(case.target))
+    tempted = time is not None and sides >= LEAST  # a budget, and rows that networks can learn from
     routes, evidence, scored = _routes(
-        case, asked, automatic, new_model, width, seed, networks=deep or (deep is None and time)
+        case, asked, automatic, new_model, width, seed, networks=deep or (deep is None and tempted)
     )
     steps += scored
+    if network is None:
+        network = tempted and automatic and is_network(model)
     if network and case.target.modality in TRAINABLE:
         steps.append(network_step(case, model, seed=seed))
     steps.append(baseline_step(case, seed=seed))

@@ -231,7 +231,7 @@ def claim_folder(
                 where=str(folder),
                 remedy="Name an empty or a new folder",
             )
-        if not overwrite and _call_of(folder) != mark:
+        if not overwrite and _call_of(folder) != mark and not _only_begun(folder):
             raise UsageError(
                 "the output folder holds the results of another call",
                 where=str(folder),
@@ -244,6 +244,14 @@ def clear_other(folder: Path | None, call: dict[str, Any], name: str) -> None:
     """Remove what another call left in the subfolder `name`: a start, not a resume."""
     if folder is not None and (folder / name).is_dir() and _call_of(folder) != call_digest(call):
         iofs.remove([folder / name])
+
+
+def _only_begun(folder: Path) -> bool:
+    """Whether a call left nothing but its mark: one that was refused before it worked."""
+    if [path.name for path in folder.iterdir()] != [RUN]:
+        return False
+    found = iofs.read_json(folder / RUN)
+    return isinstance(found, dict) and found.get("status") == "running"
 
 
 def _call_of(folder: Path) -> Any:

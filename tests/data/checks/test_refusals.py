@@ -56,3 +56,6 @@ def test_problems_by_cause():
     assert set(found) == {"ISX010", "ISX027"}
     assert found["ISX010"].figures == {"bad": 3, "seen": 100}
     assert "all of class 'cat'" in found["ISX010"].title
+    problems[1] = Problem("b.jpg", "the image is truncated", "Restore it", None)
+    found = {f.code: f for f in from_problems(problems, 100)}
+    assert "class" not in found["ISX010"].title  # of one row nobody knows

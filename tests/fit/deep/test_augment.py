@@ -172,3 +172,30 @@ def test_one_word_for_every_kind_of_row():
         assert made.shape == wave.shape and not torch.equal(made, wave)
     with pytest.raises(UsageError, match="'digits' for audio"):
         make_augment("digits", Said("audio"))
+
+
+@pytest.mark.parametrize("policy", [p for p in POLICIES if p != "none"])
+def test_bytes_as_numbers_are_what_the_bytes_are_and_grey_images_have_no_channel(policy):
+    pytest.importorskip("torchvision")
+    image = torch.randint(0, 256, (24, 20, 3), dtype=torch.uint8)
+    made = []
+    for given in (image, image.float()):
+        set_seed(1)
+        made.append(ImageAugment(policy)(given))
+    assert made[1].dtype == torch.float32 and torch.equal(made[0].float(), made[1])
+    assert made[1].max() > 100
+    grey = torch.rand(28, 28)
+    set_seed(2)
+    flat = ImageAugment(policy)(grey)
+    set_seed(2)
+    assert torch.equal(flat, ImageAugment(policy, pixels_last=False)(grey[None])[0])
+
+
+def test_token_ids_are_not_mixed_and_one_class_a_row_is_the_larger_share():
+    tokens = Batch(torch.ones(4, 2, 5, dtype=torch.int64), torch.arange(4) % 2, torch.arange(4))
+    with pytest.raises(UsageError, match="no word"):
+        Mixup()(tokens, 2)
+    for alpha in (0.2, 5.0):
+        batch = Batch(torch.randn(64, 3), torch.arange(64) % 4, torch.arange(64))
+        mixed = Mixup(alpha)(batch, 4)
+        assert torch.equal(mixed.labels, mixed.soft.argmax(1))

@@ -389,3 +389,27 @@ def test_lp_ft_needs_an_epoch_for_each_part():
     with pytest.raises(UsageError, match="two epochs"):
         train(mlp(), TaskAlignment(), source=Rows(X, y), settings=Settings(epochs=1),
               plan=make_strategy("lp-ft"))  # fmt: skip
+
+
+class _Overflows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * float("nan")
+
+
+def test_weights_that_are_no_number_under_a_finite_loss_stop_the_run(tmp_path):
+    class Broken(Gap):
+        def forward(self, source, target, progress):
+            return _Overflows.apply(super().forward(source, target, progress))
+
+    X, y = data()
+    with pytest.raises(
+        NonFiniteLossError, match=r"after epoch 0: the weights are no longer finite"
+    ):
+        train(mlp(), TaskAlignment([Broken()]), source=Rows(X, y), target=Rows(X + 1),
+              settings=Settings(epochs=2, batch_size=96), folder=tmp_path)  # fmt: skip
+    assert not list(tmp_path.glob("step-*"))

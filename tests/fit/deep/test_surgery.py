@@ -374,3 +374,20 @@ def test_a_network_with_frozen_norms_is_pickled_and_copied(strategy):
         assert twin.body.conv[1].training
         net.train()
         assert not net.body.conv[1].training  # the first one's is its own
+
+
+def test_a_layer_that_stands_twice_is_cut_where_it_is_named():
+    act = nn.Tanh()
+    whole = nn.Sequential(nn.Linear(3, 3), act, nn.Linear(3, 3), act, nn.Linear(3, 2))
+    x = torch.randn(4, 3)
+    for stop in range(5):
+        torch.testing.assert_close(surgery.cut(whole, str(stop))(x), whole[: stop + 1](x))
+
+
+def test_tied_weights_take_no_low_rank_update():
+    """The other layer would change with it."""
+    net = nn.ModuleDict({"a": nn.Linear(4, 4), "b": nn.Linear(4, 4), "c": nn.Linear(4, 2)})
+    net["b"].weight = net["a"].weight
+    with pytest.raises(UsageError, match=r"a cannot take a low-rank update"):
+        add_lora(net, layers=("a", "b"))
+    assert add_lora(net) == ["c"]

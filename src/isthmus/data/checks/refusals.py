@@ -65,8 +65,9 @@ def from_problems(
     findings = []
     for code, found in sorted(groups.items()):
         first = found[0]
-        labels = sorted({p.label for p in found if p.label is not None})
-        of = f", all of class {labels[0]!r}" if len(labels) == 1 and len(found) > 2 else ""
+        labels = {p.label for p in found}
+        alone = len(labels) == 1 and None not in labels and len(found) > 2
+        of = f", all of class {found[0].label!r}" if alone else ""
         findings.append(
             Finding(
                 code,

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from isthmus.errors import UsageError, need
 
+BRIGHTEST = 4.0  # floats above it are bytes: standardised images seldom reach it
 POLICIES = ("none", "light", "standard", "strong", "digits")
 
 
 class ImageAugment:
-    """A random version of one image, of the same shape and type.
+    """A random version of one image, of the same shape and type; grey ones may be (h, w).
 
     Parameters
     ----------
@@ -47,6 +48,11 @@ class ImageAugment:
         given = torch.as_tensor(image)
         if self.policy == "none":
             return given
+        if given.ndim == 2:  # a grey image
+            return ImageAugment(self.policy, flip=self.flip, pixels_last=False)(given[None])[0]
+        if given.is_floating_point() and float(given.max()) > BRIGHTEST:
+            # 0 ... 255 as numbers: torchvision takes floats for 0 ... 1
+            return self(given.round().clamp(0, 255).to(torch.uint8)).to(given.dtype)
         planes = given.permute(2, 0, 1) if self.pixels_last else given
         height, width = int(planes.shape[1]), int(planes.shape[2])
         if self._made is None or self._made[0] != (height, width):

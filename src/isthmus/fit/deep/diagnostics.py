@@ -222,7 +222,11 @@ def in_words(
             words.append(
                 f"collapse: {100 * shares[name]:.0f} % of the target rows are predicted as "
                 f"{name!r}, {100 * source_shares.get(name, 0.0):.0f} % of the source rows are; "
-                "lower the weight of the alignment, or use a method that keeps classes apart"
+                + (
+                    "lower the weight of the alignment, or use a method that keeps classes apart"
+                    if set(losses) - {"task"}
+                    else "train longer, or look at the source: nothing was aligned"
+                )
             )
     own = [v for key, v in losses.items() if key.endswith("domain_accuracy")]
     for value in own:

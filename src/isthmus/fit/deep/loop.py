@@ -246,6 +246,7 @@ class _Run:
 
     def _end_epoch(self, epoch: int) -> None:
         self.minimise.flush()
+        self.minimise.look_at_weights(f"after epoch {epoch}")
         self.state.average_buffers()
         means = self.state.means()
         line: dict[str, Any] = {"epoch": epoch, "step": self.state.step, "losses": means}

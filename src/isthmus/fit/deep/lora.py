@@ -44,12 +44,12 @@ def add_lora(
     ----------
     layers : sequence of str
         Names or patterns (``*.attn.qkv``); default: all linear layers, or all convolutions where
-        there is no linear layer.
+        there is no linear layer; those whose weight is another layer's too are left out.
 
     Raises
     ------
     UsageError
-        If there is no such layer.
+        If there is no such layer, or a named one shares its weight.
     """
     if rank < 1:
         raise UsageError(f"rank={rank}", remedy="Give at least 1")
@@ -62,6 +62,15 @@ def add_lora(
         linear = [n for n, m in usable.items() if isinstance(m, nn.Linear)]
         chosen = linear or list(usable)
     chosen = [n for n in chosen if not parametrize.is_parametrized(usable[n])]
+    tied = _tied(module)
+    shared = [n for n in chosen if f"{n}.weight" in tied]
+    if shared and layers:
+        raise UsageError(
+            f"{', '.join(shared)} cannot take a low-rank update",
+            why="its weight is another layer's too, which would change with it",
+            remedy="Name other layers",
+        )
+    chosen = [n for n in chosen if n not in shared]
     if not chosen:
         raise UsageError("no layer can take a low-rank update", remedy="Name some: layers=(...)")
     for name in chosen:
@@ -72,6 +81,14 @@ def add_lora(
         parametrize.register_parametrization(part, "weight", low.to(part.weight.device))
         part.parametrizations.weight.original.requires_grad_(False)
     return chosen
+
+
+def _tied(module: nn.Module) -> set[str]:
+    """Names of the weights that stand in several places."""
+    names: dict[int, list[str]] = {}
+    for name, p in module.named_parameters(remove_duplicate=False):
+        names.setdefault(id(p), []).append(name)
+    return {name for found in names.values() if len(found) > 1 for name in found}
 
 
 def lora_parameters(module: nn.Module) -> Iterator[nn.Parameter]:

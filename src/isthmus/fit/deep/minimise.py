@@ -117,6 +117,22 @@ class Minimiser:
         self.flush()
         self._pending = (loss.detach(), self._where, self._batches)
 
+    def look_at_weights(self, where: str) -> None:
+        """Refuse weights that became NaN or infinite under a finite loss.
+
+        Raises
+        ------
+        NonFiniteLossError
+        """
+        for members in self._parameters.values():
+            if not all(bool(torch.isfinite(p).all()) for p in members):
+                raise NonFiniteLossError(
+                    "the weights are no longer finite",
+                    where=where,
+                    why="a gradient was not, under a finite loss",
+                    remedy="Lower the learning rate or set clip=1",
+                )
+
     def flush(self) -> None:
         """Look at the last loss before anything is written."""
         if self._pending is not None:

@@ -30,6 +30,8 @@ class Mixup:
         inputs = batch.inputs
         if not isinstance(inputs, torch.Tensor) or batch.labels is None or batch.labels.ndim != 1:
             raise UsageError("only arrays with one class a row can be mixed")
+        if inputs.ndim == 3 and inputs.dtype == torch.int64:
+            raise UsageError("token ids cannot be mixed", why="a mean of two words is no word")
         kind = inputs.dtype if inputs.is_floating_point() else torch.float32
         mixed = share * inputs.to(kind) + (1 - share) * inputs[other].to(kind)
         return self._labelled(replace(batch, inputs=mixed), share, other, num_classes)
@@ -44,7 +46,9 @@ class Mixup:
     def _labelled(batch: Batch, share: float, other: torch.Tensor, num_classes: int) -> Batch:
         assert batch.labels is not None
         hot = F.one_hot(batch.labels, num_classes).float()
-        return replace(batch, soft=share * hot + (1 - share) * hot[other])
+        soft = share * hot + (1 - share) * hot[other]
+        # losses that read one class a row get the one with the larger share
+        return replace(batch, soft=soft, labels=soft.argmax(1))
 
 
 class CutMix(Mixup):

@@ -97,7 +97,8 @@ def _chain(module: nn.Module, layer: str) -> nn.Sequential | None:
         return None
     first, _, rest = layer.partition(".")
     parts: list[nn.Module] = []
-    for name, part in module.named_children():
+    for name, part in module._modules.items():  # a layer that stands twice counts twice
+        assert part is not None
         if name != first:
             parts.append(part)
             continue
