@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -138,6 +138,9 @@ def _traced(module: nn.Module, tensors: tuple[Tensor, ...]) -> bytes | None:
     out = io.BytesIO()
     with _quiet_exporter(), torch.no_grad():
         try:
+            if _uneven_pools(module, tensors):  # that exporter would print the whole graph
+                log.debug("not traced: adaptive pooling into windows of different sizes")
+                return None
             traced = torch.jit.trace(module, tensors, check_trace=False)
             kinds = {node.kind() for node in traced.inlined_graph.nodes()}
             ops = {kind.removeprefix("aten::") for kind in kinds if not kind.startswith("prim::")}
@@ -156,6 +159,27 @@ def _traced(module: nn.Module, tensors: tuple[Tensor, ...]) -> bytes | None:
             log.debug("not traced: %s", error)
             return None
     return out.getvalue()
+
+
+def _uneven_pools(module: nn.Module, tensors: tuple[Tensor, ...]) -> bool:
+    """Whether an adaptive pooling has windows of different sizes, which ONNX's pooling has not."""
+    from torch import nn
+
+    found: list[bool] = []
+
+    def look(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        sizes = zip(inputs[0].shape[2:], output.shape[2:], strict=True)
+        found.append(any(size % windows for size, windows in sizes))
+
+    pools = [m for m in module.modules() if isinstance(m, nn.modules.pooling._AdaptiveAvgPoolNd)]
+    hooks = [pool.register_forward_hook(look) for pool in pools]
+    try:
+        if pools:
+            module(*tensors)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return any(found)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from isthmus.errors import DataError  # noqa: E402
 from isthmus.fit.deep.held_out import hold_out  # noqa: E402
 from isthmus.fit.deep.rows import Rows  # noqa: E402
 
@@ -40,5 +41,9 @@ def test_without_a_source_the_target_gives_them():
 
 def test_a_class_of_one_row_does_not_stop_it():
     lonely = Rows(np.zeros((12, 1), np.float32), np.r_[np.zeros(11, int), 1])
-    left, _, held = hold_out(lonely, None, seed=0)
-    assert len(left) + len(held) == 12 and len(held) >= 1
+    for seed in range(12):
+        left, _, held = hold_out(lonely, None, seed=seed)
+        assert len(left) + len(held) == 12 and len(held) >= 1
+        assert 1 in left.labels and 1 not in held.labels  # or nothing would teach it
+    with pytest.raises(DataError, match="each class has one labelled row"):
+        hold_out(rows(3), None, seed=0)

@@ -6,12 +6,10 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from isthmus.errors import UsageError
 from isthmus.fit.deep.surgery import select
-
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 
 
 def units(module: nn.Module, prefix: str = "") -> list[str]:
@@ -111,7 +109,7 @@ def unfreeze(module: nn.Module, patterns: Sequence[str] | None = None) -> list[s
         parameters[name].requires_grad_(True)
     whole = [""] if patterns is None else patterns
     for name, part in module.named_modules():
-        if isinstance(part, _NORMS) and (inside(name, whole) or _trained(part)):
+        if _is_norm(part) and (inside(name, whole) or _trained(part)):
             _release(part)
             part.train(module.training)
     return names
@@ -173,12 +171,18 @@ def _trained(part: nn.Module) -> bool:
 def _settle(module: nn.Module, patterns: Sequence[str], *, all_of_them: bool = False) -> None:
     """Norms that are now frozen stay in evaluation mode."""
     for name, part in module.named_modules():
-        if not isinstance(part, _NORMS) or (_trained(part) and not all_of_them):
+        if not _is_norm(part) or (_trained(part) and not all_of_them):
             continue
         if any(True for _ in part.parameters(recurse=False)) or inside(name, patterns):
             part.eval()
             # On the instance: `train` of any module around it must not reach the statistics.
             part.train = partial(_stay, part)  # type: ignore[method-assign]
+
+
+def _is_norm(part: nn.Module) -> bool:
+    """Whether it keeps statistics of what it sees (batch, instance and stochastic norms)."""
+    norms = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+    return isinstance(part, norms) or isinstance(getattr(part, "running_mean", None), Tensor)
 
 
 def _stay(part: nn.Module, mode: bool = True) -> Any:
