@@ -272,3 +272,16 @@ def test_a_network_of_other_classes_is_refused_and_bytes_are_digits():
         for rows in (images, images.astype("f4") / 255)
     ]
     np.testing.assert_allclose(*found, atol=1e-5)
+
+
+def test_settings_as_scikit_learn_has_them(tmp_path):
+    X, y, domain, Xt, _ = stacked()
+    seeds = {made(None, random_state=None, epochs=1).fit(X[:40], y[:40]).seed_ for _ in range(3)}
+    assert len(seeds) == 3
+    a, b = (made(None, hidden=h).fit(X[:200], y[:200]).predict_proba(Xt) for h in (16, (16,)))
+    np.testing.assert_array_equal(a, b)
+    with pytest.raises(UsageError, match=r"no setting 'lrr'.*weight_decay"):
+        made(None, settings={"lrr": 1}).fit(X[:200], y[:200])
+    model = made("mcc", evidence=lambda P: P.max(axis=1).mean(dtype=np.float32), folder=tmp_path)
+    model.fit(X, y, sample_domain=domain)
+    assert isinstance(model.log_[-1]["evidence"], float)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         ``bias-only``; see `isthmus.fit.deep.strategy`.
     penalties : sequence
         Regularisers (`isthmus.fit.deep.regularize`).
-    hidden : sequence of int, default=(256,)
+    hidden : int or sequence of int, default=(256,)
         Of the MLP.
     dropout : float, default=0.0
         Of the MLP.
@@ -71,7 +71,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         Figures of each epoch in `log_`; see `isthmus.fit.deep.diagnostics`.
     folder : path-like, optional
         Checkpoints: an interrupted `fit` goes on there.
-    random_state : int, default=0
+    random_state : int or None, default=0
+        None: another seed in every `fit`.
 
     Attributes
     ----------
@@ -79,6 +80,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         With `isthmus.align.domain_batch_norm`: what is left is the target's.
     objectives_ : list of Objective
         As they were trained; empty without any.
+    seed_ : int
     classes_ : ndarray
     log_ : list of dict
         One entry an epoch.
@@ -94,7 +96,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         trade_off: float | None = None,
         strategy: Any = "full",
         penalties: Sequence[Any] = (),
-        hidden: Sequence[int] = (256,),
+        hidden: int | Sequence[int] = (256,),
         dropout: float = 0.0,
         epochs: int = 20,
         batch_size: int = 64,
@@ -111,7 +113,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         evidence: Callable[[Array], float | None] | None = None,
         diagnose: bool = False,
         folder: Any = None,
-        random_state: int = 0,
+        random_state: int | None = 0,
     ) -> None:
         self.network, self.method, self.trade_off = network, method, trade_off
         self.strategy, self.penalties = strategy, penalties
@@ -171,10 +173,12 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = sides.classes
         source: Any
         source, known, target = sides.source, sides.known, sides.target
+        drawn = np.random.default_rng().integers(2**31) if self.random_state is None else None
+        self.seed_ = int(self.random_state if drawn is None else drawn)  # type: ignore[arg-type]
         held_out = None if validation is None else self._validation(*validation)
         of_source = False  # whether the held-out rows are
         if held_out is None and self.patience is not None:
-            source, known, held_out = hold_out(source, known, seed=self.random_state)
+            source, known, held_out = hold_out(source, known, seed=self.seed_)
             of_source = known is sides.known and not sides.source_is_target
         # without a method no unlabelled row is read
         seen = X if self.method is not None else stacked_inputs(sides.source, sides.known)
@@ -331,9 +335,15 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             schedule=self.schedule,
             patience=self.patience,
             keep="last" if self.evidence is None else "evidence",
-            seed=self.random_state,
+            seed=self.seed_,
         )
-        return replace(made, **(self.settings or {}))
+        more = self.settings or {}
+        if strange := sorted(set(more) - {f.name for f in fields(made)}):
+            raise UsageError(
+                f"no setting {strange[0]!r}",
+                remedy=f"It has {', '.join(f.name for f in fields(made))}",
+            )
+        return replace(made, **more)
 
     def _method(self) -> Any:
         from isthmus.align.registry import ready
@@ -351,7 +361,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         from isthmus.fit.deep.seeds import counter_seed, own_randomness, set_seed
 
         with own_randomness(torch.device("cpu")):
-            set_seed(counter_seed(self.random_state, 100))
+            set_seed(counter_seed(self.seed_, 100))
             given = self.network
             if isinstance(given, torch.nn.Module):
                 return copy.deepcopy(given)
@@ -362,7 +372,9 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
                 return given(classes)
             if X.ndim == 2:
                 first = bodies.Standardised.of(seen)
-                body = bodies.MLP(X.shape[1], tuple(self.hidden), dropout=self.dropout, first=first)
+                body = bodies.MLP(
+                    X.shape[1], tuple(np.atleast_1d(self.hidden)), dropout=self.dropout, first=first
+                )
                 return Network(body, classes)
             if X.shape[1:] == (28, 28) or X.shape[1:] == (1, 28, 28):
                 return bodies.digit_network(classes)
@@ -395,7 +407,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             evidence=self.evidence,
             classes=tuple(str(name) for name in self.classes_),
             device=self._settings(1).place,
-            seed=self.random_state,
+            seed=self.seed_,
         )
 
     def __sklearn_tags__(self) -> Any:

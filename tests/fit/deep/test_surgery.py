@@ -391,3 +391,21 @@ def test_tied_weights_take_no_low_rank_update():
     with pytest.raises(UsageError, match=r"a cannot take a low-rank update"):
         add_lora(net, layers=("a", "b"))
     assert add_lora(net) == ["c"]
+
+
+def test_attention_is_drawn_anew_and_a_refusal_changes_nothing():
+    net = nn.ModuleDict({"lin": nn.Linear(4, 4), "att": nn.MultiheadAttention(4, 2)})
+    before = copy.deepcopy(net.state_dict())
+    surgery.reinitialise(net, ["lin", "att"], seed=3)
+    assert not torch.equal(net["att"].in_proj_weight, before["att.in_proj_weight"])
+
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(2))
+
+    net["odd"], before = Odd(), copy.deepcopy(net.state_dict())
+    with pytest.raises(UsageError, match="Odd"):
+        surgery.reinitialise(net, ["lin", "odd"])
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items()
+               if name in before)  # fmt: skip

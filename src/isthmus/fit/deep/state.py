@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from isthmus.align.base import Procedure
@@ -196,8 +197,10 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             out[name] = _plain(value)
-        elif isinstance(value, float):
-            out[name] = value if value - value == 0 else None
+        elif isinstance(value, (float, np.floating)):
+            out[name] = float(value) if value - value == 0 else None
+        elif isinstance(value, np.integer):
+            out[name] = int(value)
         else:
             out[name] = value
     return out

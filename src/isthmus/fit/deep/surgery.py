@@ -127,17 +127,26 @@ def reinitialise(module: nn.Module, layers: Sequence[str], *, seed: int = 0) -> 
     Raises
     ------
     UsageError
-        If there is no such layer, or one below it has weights and no rule to draw them.
+        If there is no such layer, or one below it has weights and no rule to draw them; nothing is
+        changed then.
     """
+    drawn: list[list[Any]] = []
+    for layer in layers:
+        drawn.append([])
+        for name, part in find_layer(module, layer).named_modules():
+            # attention has the rule under a name of its own
+            rule = getattr(part, "reset_parameters", None) or getattr(
+                part, "_reset_parameters", None
+            )
+            if callable(rule):
+                drawn[-1].append(rule)
+            elif any(True for _ in part.parameters(recurse=False)):
+                raise _no_rule(part, f"{layer}.{name}".rstrip("."))
     with own_randomness(torch.device("cpu")):
-        for k, layer in enumerate(layers):
+        for k, rules in enumerate(drawn):
             set_seed(counter_seed(seed, k))
-            for name, part in find_layer(module, layer).named_modules():
-                reset = getattr(part, "reset_parameters", None)
-                if callable(reset):
-                    reset()
-                elif any(True for _ in part.parameters(recurse=False)):
-                    raise _no_rule(part, f"{layer}.{name}".rstrip("."))
+            for rule in rules:
+                rule()
     return module
 
 
