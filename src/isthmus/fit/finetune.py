@@ -181,7 +181,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             source, known, held_out = hold_out(source, known, seed=self.seed_)
             of_source = known is sides.known and not sides.source_is_target
         # without a method no unlabelled row is read
-        seen = X if self.method is not None else stacked_inputs(sides.source, sides.known)
+        plain = X.ndim == 2 and self.method is None
+        seen = stacked_inputs(sides.source, sides.known) if plain else X
         self.network_ = self._network(X, len(self.classes_), seen)
         _check_classes(self.network_, len(self.classes_))
         method = self._method()
