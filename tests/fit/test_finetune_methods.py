@@ -14,8 +14,9 @@ from isthmus.align.domain_batch_norm import DomainBatchNorm, swap_batch_norm  # 
 from isthmus.align.osbp import OSBP  # noqa: E402
 from isthmus.align.shot import SHOT  # noqa: E402
 from isthmus.data.domains import stack_domains  # noqa: E402
-from isthmus.errors import UsageError  # noqa: E402
+from isthmus.errors import DataError, UsageError  # noqa: E402
 from isthmus.fit.deep import stages  # noqa: E402
+from isthmus.fit.deep.minimise import NonFiniteLossError  # noqa: E402
 from isthmus.fit.deep.mixing import Mixup  # noqa: E402
 from isthmus.fit.deep.network import Network  # noqa: E402
 from isthmus.fit.deep.regularize.l2_sp import L2SP  # noqa: E402
@@ -285,3 +286,84 @@ def test_settings_as_scikit_learn_has_them(tmp_path):
     model = made("mcc", evidence=lambda P: P.max(axis=1).mean(dtype=np.float32), folder=tmp_path)
     model.fit(X, y, sample_domain=domain)
     assert isinstance(model.log_[-1]["evidence"], float)
+
+
+def test_marks_of_another_length_are_refused():
+    X, y, domain, *_ = stacked()
+    for marks in (np.zeros(3, bool), np.zeros(len(X), int)):
+        with pytest.raises(DataError, match="one boolean for each of the 400 rows"):
+            made(None).fit(X, y, sample_domain=domain, target_labeled=marks)
+    with pytest.raises(DataError, match="one boolean for each of the 400 rows"):
+        made(None).fit(X, y, sample_domain=np.full(len(X), -1), target_labeled=np.ones(3, bool))
+
+
+def test_a_bad_row_is_called_what_the_caller_calls_it():
+    """Rows that were held out, joined and drawn anew keep their names."""
+    X, y, domain, *_ = stacked()
+    marked = np.zeros(len(X), dtype=bool)
+    marked[200:240] = True
+    ids = np.array([f"row-{k}" for k in range(len(X))], dtype=object)
+
+    class Bad(L2SP):
+        """A penalty that is no number once a certain row came."""
+
+        def forward(self, network, batch):
+            hit = (batch.inputs[:, 4] == 77).any()
+            return super().forward(network, batch) + (torch.nan if hit else 0.0)
+
+    def identity(classes):
+        return Network(nn.Linear(5, 8), classes, num_features=8)
+
+    for row in (150, 230):  # a source row, and a labelled target row
+        Z = X.copy()
+        Z[row, 4] = 77
+        with pytest.raises(NonFiniteLossError, match=rf"source rows: .*row-{row}\b"):
+            FineTunedClassifier(
+                identity, penalties=[Bad()], patience=2, epochs=3, batch_size=32
+            ).fit(Z, y, sample_domain=domain, target_labeled=marked, ids=ids)
+        with pytest.raises(NonFiniteLossError, match=rf"source rows: (.*, )?{row}\b"):
+            FineTunedClassifier(
+                identity, penalties=[Bad()], patience=2, epochs=3, batch_size=32
+            ).fit(Z, y, sample_domain=domain, target_labeled=marked)
+
+
+def test_one_row_and_batch_normalisation():
+    X, y, domain, *_ = stacked()
+    marked = np.zeros(len(X), dtype=bool)
+    marked[200] = True
+
+    def normed(classes):
+        body = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8))
+        return Network(body, classes, num_features=8)
+
+    three = {"stages": "three-step", "epochs": 2}
+    with pytest.raises(DataError, match=r"one row cannot train batch normalisation.*lp-ft"):
+        FineTunedClassifier(normed, **three).fit(X, y, sample_domain=domain, target_labeled=marked)
+    model = FineTunedClassifier(normed, strategy="lp-ft", **three)
+    model.fit(X, y, sample_domain=domain, target_labeled=marked)
+    assert model.between_["rows"] == 1 and 0 <= model.between_["accuracy"] <= 1
+
+
+def test_norms_of_each_domain_by_name():
+    X, y, domain, Xt, yt = stacked(shift=4.0)
+    domain = np.where(domain < 0, -1, np.arange(len(domain)) % 2)  # two sources
+
+    def normed(classes):
+        body = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU())
+        return Network(body, classes, num_features=8)
+
+    model = FineTunedClassifier(normed, method="mcc", domain_norms=True, lr=0.01)
+    model.fit(X, y, sample_domain=domain)
+    assert isinstance(model.network_.body[1], nn.BatchNorm1d)
+    inner = model.network_.body[0](torch.from_numpy(Xt)).detach()
+    assert torch.allclose(model.network_.body[1].running_mean, inner.mean(0), atol=0.5)
+    assert np.mean(model.predict(Xt) == yt) > 0.8
+    with pytest.raises(UsageError, match="cannot train batch normalisation of each domain"):
+        FineTunedClassifier(normed, domain_norms=True, epochs=1).fit(X, y, sample_domain=domain)
+
+
+def test_few_rows_make_batches_that_the_parts_divide():
+    X, y, *_ = stacked()
+    model = made(None, epochs=1, batch_size=64, settings={"accumulate": 4})
+    model.fit(X[:30], y[:30])
+    assert model.n_iter_ == 2  # 28 rows and the rest

@@ -115,7 +115,7 @@ def test_rows_and_epochs_are_those_that_were_used(tmp_path):
 
 
 @pytest.mark.data
-def test_the_network_itself_on_a_few_photos(real_data, tmp_path):
+def few_photos(real_data, tmp_path):
     pytest.importorskip("timm")
     source, target = tmp_path / "a", tmp_path / "b"
     for digit in "01":
@@ -126,6 +126,12 @@ def test_the_network_itself_on_a_few_photos(real_data, tmp_path):
             folder = (source if k < 5 else target) / digit
             folder.mkdir(parents=True, exist_ok=True)
             (folder / photo.name).write_bytes(photo.read_bytes())
+    return source, target
+
+
+@pytest.mark.data
+def test_the_network_itself_on_a_few_photos(real_data, tmp_path):
+    source, target = few_photos(real_data, tmp_path)
     said = call(
         "--source", source, "--target", target, "--on", "network", "--weights", "random",
         "--backbone", "timm:test_efficientnet", "--strategy", "lp-ft", "--epochs", "2",
@@ -142,6 +148,64 @@ def test_the_network_itself_on_a_few_photos(real_data, tmp_path):
 
 
 @pytest.mark.data
+def test_the_training_in_hand_on_a_few_photos(real_data, tmp_path):
+    """Mixtures, averages, penalties, one block, a method after the training: all by the command."""
+    source, target = few_photos(real_data, tmp_path)
+    found = json.loads(call(
+        "--source", source, "--target", target, "--on", "network", "--weights", "random",
+        "--backbone", "timm:test_efficientnet", "--strategy", "top-k", "--blocks", "1",
+        "--epochs", "2", "--batch-size", "4", "--accumulate", "2", "--clip", "1", "--ema", "0.9",
+        "--mix", "cutmix", "--penalty", "l2-sp,bss", "--method", "adabn", "--warmup", "0.1",
+        "--label-smoothing", "0.1", "--precision", "bfloat16", "--schedule", "linear",
+        "--out", tmp_path / "run", "--format", "json",
+    ))  # fmt: skip
+    told = found["settings"]
+    for name, value in {
+        "blocks": 1, "accumulate": 2, "clip": 1.0, "ema": 0.9, "mix": "cutmix", "warmup": 0.1,
+        "penalty": "l2-sp,bss", "method": "adabn", "precision": "bfloat16", "schedule": "linear",
+    }.items():  # fmt: skip
+        assert told[name] == value, name
+    assert {"task", "l2sp", "bss"} <= set(found["log"][0]["losses"])
+    same_again(tmp_path / "run", str(target))
+    # the norms of what is served hold the target's statistics: others than the source's training
+    from safetensors.numpy import load_file
+
+    (saved,) = (tmp_path / "run" / "checkpoints" / "labelled").glob("*.safetensors")
+    plain = load_file(saved)
+    served = load_file(tmp_path / "run" / "model.safetensors")
+    means = [name for name in served if name.endswith("running_mean")]
+    assert means
+    for name in means:
+        layer = name.split(".", 1)[1]
+        before = next(v for key, v in plain.items() if key.endswith(layer))
+        assert not np.array_equal(before, served[name])
+
+
+@pytest.mark.data
+def test_what_osbp_takes_for_no_class_is_said(real_data, tmp_path):
+    found = json.loads(call(*heart(real_data, tmp_path / "run", "--method", "osbp")))
+    assert any("osbp takes" in note and "of 294 target rows" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"blocks": 2}, "--blocks 2 is of --strategy top-k"),
+        ({"strategy": "top-k", "rank": 2}, "--rank 2 is of --strategy lora"),
+        ({"mix": "cutmix"}, "no rectangles"), ({"mix": "mixing"}, "mix='mixing'"),
+        ({"accumulate": 3}, "64 cannot be cut into 3"), ({"ema": 1.5}, "ema=1.5"),
+        ({"clip": -1.0}, "clip=-1"), ({"label_smoothing": 1.0}, "label_smoothing=1"),
+        ({"penalty": ("l2",)}, "no penalty 'l2'"), ({"precision": "half"}, "unknown precision"),
+        ({"method": "mcd", "mix": "mixup"}, "MCD does not take mix"),
+        ({"method": "tent"}, "no batch normalisation"), ({"domain_norms": True}, "--domain-norms"),
+    ],
+)  # fmt: skip
+def test_a_training_that_means_nothing_is_refused_first(wrong, words, tmp_path):
+    with pytest.raises(UsageError, match=words):
+        finetune(tmp_path / "nowhere", tmp_path / "nowhere", **wrong, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 BASES = ("Objective", "Procedure")
+AFTER_TRAINING = ("adabn", "t3a", "tent")  # of `isthmus.align.after_training`
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from isthmus.align.after_training import NAMES, AfterTraining
 from isthmus.align.base import Objective, Procedure
 from isthmus.errors import UsageError
 from isthmus.registry import classes_by_file, named
@@ -25,16 +26,20 @@ def discover() -> dict[str, type]:
 def find(name: str) -> type:
     """The class of a method by the name of its file: ``deep-coral``, ``deep_coral``, ``MCC``.
 
+    ``adabn``, ``tent`` and ``t3a`` come after a training (`isthmus.align.after_training`).
+
     Raises
     ------
     UsageError
         If there is none; the nearest names are given.
     """
-    known = discover()
+    known = discover() | NAMES
     return named(name, known, what="alignment method", otherwise=f"Use one of {', '.join(known)}")
 
 
-def made(name: str, *, on_features: bool = False, **settings: Any) -> Objective | Procedure:
+def made(
+    name: str, *, on_features: bool = False, **settings: Any
+) -> Objective | Procedure | AfterTraining:
     """A method by name, unbuilt.
 
     Parameters
@@ -59,10 +64,8 @@ def made(name: str, *, on_features: bool = False, **settings: Any) -> Objective 
     known = list(inspect.signature(kind).parameters)
     for setting in settings:
         if setting not in known:
-            raise UsageError(
-                f"{kind.__name__} has no setting {setting!r}",
-                remedy=f"It has {', '.join(known)}",
-            )
+            lacks = f"It has {', '.join(known)}" if known else "It has no settings"
+            raise UsageError(f"{kind.__name__} has no setting {setting!r}", remedy=lacks)
     weight = settings.get("trade_off")
     if weight is not None and not 0 <= weight < math.inf:
         raise UsageError(
@@ -71,21 +74,22 @@ def made(name: str, *, on_features: bool = False, **settings: Any) -> Objective 
             remedy="Give a finite number, 0 or more",
         )
     own = getattr(kind, "on_features", {}) if on_features else {}
-    found: Objective | Procedure = kind(**{**own, **settings})
+    found: Objective | Procedure | AfterTraining = kind(**{**own, **settings})
     return found
 
 
-Given = str | Objective | Procedure | Sequence[str | Objective] | None
+Alone = Procedure | AfterTraining  # neither is one of several
+Given = str | Objective | Alone | Sequence[str | Objective] | None
 
 
 def ready(
     method: Given, *, on_features: bool = False, **settings: Any
-) -> Procedure | list[Objective] | None:
+) -> Alone | list[Objective] | None:
     """What a training takes, from what a user gives: names become methods, methods are copied.
 
     Parameters
     ----------
-    method : None, str, Objective, Procedure, or a sequence of names and objectives
+    method : None, str, Objective, Procedure, AfterTraining, or a sequence of names and objectives
     on_features : bool, default=False
         As of `made`.
     **settings
@@ -93,7 +97,7 @@ def ready(
 
     Returns
     -------
-    Procedure, list of Objective, or None
+    Procedure, AfterTraining, list of Objective, or None
         Unbuilt; what was given stays as it is.
 
     Raises
@@ -113,7 +117,7 @@ def ready(
             why="the method was not given by its name alone",
             remedy="Set it on the method: DANN(trade_off=0.5)",
         )
-    if method is None or isinstance(method, Procedure):
+    if method is None or isinstance(method, Alone):
         return copy.deepcopy(method)
     parts = [method] if isinstance(method, Objective) else list(method)
     found: list[Objective] = []
@@ -122,7 +126,7 @@ def ready(
         if not isinstance(part, Objective):
             raise UsageError(
                 f"{type(part).__name__} cannot be one of several",
-                why="it has steps of its own",
+                why="it is no loss: it has steps of its own, or comes after a training",
                 remedy="Give it alone, or objectives only (dann, mcc, bsp, ...)",
             )
         found.append(copy.deepcopy(part))

@@ -59,9 +59,12 @@ class T3A:
         self.entropies = torch.cat([self.entropies, entropy(logits)])
         self.labels = torch.cat([self.labels, logits.argmax(1)])
         self._filter()
-        classes = F.one_hot(self.labels, len(self.weight)).to(features)
-        prototypes = F.normalize(classes.T @ self.supports, dim=1)
-        return features @ prototypes.T
+        return features @ self.prototypes().T
+
+    def prototypes(self) -> Tensor:
+        """(k, d): the weights of a linear head that answers as the supports stand now."""
+        classes = F.one_hot(self.labels, len(self.weight)).to(self.supports)
+        return F.normalize(classes.T @ self.supports, dim=1)
 
     def _filter(self) -> None:
         """The `keep` supports of lowest entropy of each class stay."""

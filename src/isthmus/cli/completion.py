@@ -50,10 +50,10 @@ def method_names(family: str = "adapt") -> list[str]:
     family : {"adapt", "align"}
         Those of a run, or the trained ones as `finetune` names them.
     """
-    from isthmus.align.names import run_names, trained
+    from isthmus.align.names import AFTER_TRAINING, run_names, trained
 
     if family == "align":
-        return [name.replace("_", "-") for name in trained()]
+        return [name.replace("_", "-") for name in trained()] + [*AFTER_TRAINING]
     folder = Path(__file__).parents[1] / family
     found = [info.name for info in pkgutil.iter_modules([str(folder)])]
     methods = [name for name in found if _is_method(folder / f"{name}.py")]

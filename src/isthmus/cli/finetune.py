@@ -35,6 +35,17 @@ class Widths(click.ParamType):
         return tuple(int(part) for part in parts)
 
 
+class Names(click.ParamType):
+    """``l2-sp`` or ``l2-sp,bss``; ``none``."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        return tuple(part.strip() for part in str(value).split(",") if part.strip(" ") != "none")
+
+
 def _presets(function: Any) -> Any:
     """The recipes stand in the help of the command."""
     function.__doc__ += (
@@ -68,7 +79,7 @@ def _presets(function: Any) -> Any:
     help="Train a small network on cached features, or the pretrained network itself "
     "(images, texts, recordings).",
 )
-@click.option("--method", metavar="NAME", help="dann, cdan, mcc, shot, ... [default: none]")
+@click.option("--method", metavar="NAME", help="dann, cdan, mcc, shot, tent, ... [default: none]")
 @click.option(
     "--trade-off",
     "--lambda",
@@ -102,6 +113,56 @@ def _presets(function: Any) -> Any:
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--lr", type=float, default=1e-3, show_default=True, help="Learning rate.")
+@click.option("--weight-decay", type=click.FloatRange(0), default=1e-4, show_default=True)
+@click.option(
+    "--schedule",
+    type=click.Choice(["constant", "cosine", "linear", "dann"]),
+    default="cosine",
+    show_default=True,
+    help="Of the learning rate.",
+)
+@click.option("--warmup", type=click.FloatRange(0, 1), default=0.0, help="Share of the training.")
+@click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), default=0.0)
+@click.option("--clip", type=float, help="Largest norm of the gradient. [default: none]")
+@click.option(
+    "--accumulate",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Parts in which a batch is computed, to save memory.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+)
+@click.option(
+    "--ema",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    help="Decay of the average of the weights that is served, e.g. 0.999. [default: none]",
+)
+@click.option(
+    "--mix",
+    type=click.Choice(["none", "mixup", "cutmix"]),
+    default="none",
+    show_default=True,
+    help="Train on mixtures of two rows; cutmix: images, with --on network.",
+)
+@click.option(
+    "--penalty",
+    type=Names(),
+    help="Keep near what was pretrained: l2-sp, delta, bss, lwf, rkd, bi-tuning, or several with "
+    "commas.",
+)
+@click.option("--blocks", type=click.IntRange(1), help="Of --strategy top-k. [default: 2]")
+@click.option("--rank", type=click.IntRange(1), help="Of --strategy lora. [default: 8]")
+@click.option(
+    "--domain-norms",
+    is_flag=True,
+    help="Batch normalisation of each domain, with --method; the target's is served.",
+)
 @click.option("--patience", type=click.IntRange(1), help="Stop early, by held-out labelled rows.")
 @click.option(
     "--keep",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -32,14 +31,19 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     method : None, str, Objective, Procedure, or a list of names and objectives
         None: labelled rows alone. ``"dann"``, ``"mcc"``, ``"shot"``, ... by file name in
         `isthmus.align`, with the settings for features where the network is an MLP. What is given
-        is copied.
+        is copied. ``"adabn"``, ``"tent"``, ``"t3a"``: labelled rows alone, then the target rows
+        meet the trained network (`isthmus.align.after_training`).
     trade_off : float, optional
         Weight of a method given by its name; default: its own.
     strategy : str or Plan, default="full"
         ``full``, ``head-only``, ``top-k``, ``gradual``, ``layerwise``, ``lp-ft``, ``lora``,
         ``bias-only``; see `isthmus.fit.deep.strategy`.
-    penalties : sequence
-        Regularisers (`isthmus.fit.deep.regularize`).
+    penalties : str, penalty, or sequence of them
+        Regularisers by name (``"l2-sp"``, ``"bss"``, ...) or made
+        (`isthmus.fit.deep.regularize`).
+    domain_norms : bool, default=False
+        Batch normalisation of each domain while an objective aligns them; the target's is left
+        (`isthmus.align.domain_batch_norm`).
     hidden : int or sequence of int, default=(256,)
         Of the MLP.
     dropout : float, default=0.0
@@ -95,7 +99,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         method: Any = None,
         trade_off: float | None = None,
         strategy: Any = "full",
-        penalties: Sequence[Any] = (),
+        penalties: Any = (),
+        domain_norms: bool = False,
         hidden: int | Sequence[int] = (256,),
         dropout: float = 0.0,
         epochs: int = 20,
@@ -116,7 +121,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         random_state: int | None = 0,
     ) -> None:
         self.network, self.method, self.trade_off = network, method, trade_off
-        self.strategy, self.penalties = strategy, penalties
+        self.strategy, self.penalties, self.domain_norms = strategy, penalties, domain_norms
         self.hidden, self.dropout = hidden, dropout
         self.epochs, self.batch_size, self.lr = epochs, batch_size, lr
         self.weight_decay, self.optimizer, self.schedule = weight_decay, optimizer, schedule
@@ -133,6 +138,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         sample_domain: Any = None,
         target_labeled: Any = None,
         validation: tuple[Any, Any] | None = None,
+        ids: Any = None,
+        on_step: Callable[[int, int], None] | None = None,
     ) -> FineTunedClassifier:
         """Train.
 
@@ -150,17 +157,23 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         validation : (array, array), optional
             Rows and labels that are watched each epoch and not trained on. With `patience` they
             decide when to stop; otherwise they only appear in `log_`.
+        ids : array of shape (n,), optional
+            What messages call the rows; default their positions in `X`.
+        on_step : callable, optional
+            ``on_step(done, total)`` after each step of a stage.
 
         Raises
         ------
         UsageError, DataError
         """
         need("torch", extra="deep")
-        from isthmus.align.domain_batch_norm import domains_of, merge_batch_norm
+        from isthmus.align.domain_batch_norm import domains_of, merge_batch_norm, swap_batch_norm
         from isthmus.fit.deep.held_out import hold_out
         from isthmus.fit.deep.lora import merge_lora
+        from isthmus.fit.deep.regularize.registry import make_penalties
         from isthmus.fit.deep.sides import readable_labels, sides_of, stacked_inputs
         from isthmus.fit.deep.strategy import make_strategy
+        from isthmus.fit.deep.usual import check_classes, network_for
 
         X, y = self._checked_pair(X, readable_labels(y, sample_domain, target_labeled))
         if sample_domain is None and self.method is not None:
@@ -169,7 +182,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
                 why="without it there are no target rows to adapt to",
                 remedy="Build the arrays with stack_domains(Xs, ys, Xt)",
             )
-        sides = sides_of(X, y, sample_domain, target_labeled, augment=self.augment)
+        named = None if ids is None else np.asarray(ids, dtype=object)
+        sides = sides_of(X, y, sample_domain, target_labeled, augment=self.augment, ids=named)
         self.classes_ = sides.classes
         source: Any
         source, known, target = sides.source, sides.known, sides.target
@@ -183,8 +197,19 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         # without a method no unlabelled row is read
         plain = X.ndim == 2 and self.method is None
         seen = stacked_inputs(sides.source, sides.known) if plain else X
-        self.network_ = self._network(X, len(self.classes_), seen)
-        _check_classes(self.network_, len(self.classes_))
+        self.network_ = network_for(
+            self.network,
+            X,
+            len(self.classes_),
+            seen=seen,
+            hidden=self.hidden,
+            dropout=self.dropout,
+            seed=self.seed_,
+        )
+        check_classes(self.network_, len(self.classes_))
+        if self.domain_norms and not domains_of(self.network_):
+            domains = 1 if source.domains is None else len(np.unique(source.domains))
+            swap_batch_norm(self.network_, num_domains=domains + 1)
         method = self._method()
         self.objectives_ = method if isinstance(method, list) else []
         names = getattr(method, "views", ())
@@ -204,8 +229,9 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             target_watch=self._watch(None, target, None if of_source else held_out),
             folder=self.folder,
             label_smoothing=self.label_smoothing,
-            penalties=copy.deepcopy(tuple(self.penalties)),
+            penalties=make_penalties(self.penalties),
             mix=self.mix,
+            on_step=on_step,
         )
         merge_lora(self.network_)  # what is served is a plain network
         if count := domains_of(self.network_):
@@ -246,7 +272,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
 
         def worth(network: Any) -> dict[str, float]:
             logits, _ = predict(network, known, device=settings.place)
-            return {"accuracy": score(logits, known.labels, "classification"), "rows": len(known)}
+            right = score(logits, known.labels, "classification")
+            return {"accuracy": right, "rows": len(known)}
 
         done, between = three_steps(
             self.network_,
@@ -344,7 +371,11 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
                 f"no setting {strange[0]!r}",
                 remedy=f"It has {', '.join(f.name for f in fields(made))}",
             )
-        return replace(made, **more)
+        made = replace(made, **more)
+        even = made.batch_size - made.batch_size % max(1, made.accumulate)
+        if "batch_size" not in more and made.batch_size == rows and even:
+            made = replace(made, batch_size=even)  # few rows: as many as the parts divide
+        return made
 
     def _method(self) -> Any:
         from isthmus.align.registry import ready
@@ -353,36 +384,6 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         options = {} if self.trade_off is None else {"trade_off": self.trade_off}
         small = isinstance(self.network_.body, MLP)
         return ready(self.method, on_features=small, **options)
-
-    def _network(self, X: Array, classes: int, seen: Array) -> Any:
-        import torch
-
-        from isthmus.fit.deep import bodies
-        from isthmus.fit.deep.network import Network
-        from isthmus.fit.deep.seeds import counter_seed, own_randomness, set_seed
-
-        with own_randomness(torch.device("cpu")):
-            set_seed(counter_seed(self.seed_, 100))
-            given = self.network
-            if isinstance(given, torch.nn.Module):
-                return copy.deepcopy(given)
-            if isinstance(given, str):
-                body, _ = bodies.backbone_body(given, size=int(X.shape[1]))
-                return Network(body, classes)
-            if callable(given):
-                return given(classes)
-            if X.ndim == 2:
-                first = bodies.Standardised.of(seen)
-                body = bodies.MLP(
-                    X.shape[1], tuple(np.atleast_1d(self.hidden)), dropout=self.dropout, first=first
-                )
-                return Network(body, classes)
-            if X.shape[1:] == (28, 28) or X.shape[1:] == (1, 28, 28):
-                return bodies.digit_network(classes)
-        raise UsageError(
-            f"there is no usual network for rows of shape {X.shape[1:]}",
-            remedy="Give one: network='timm:resnet18', or a callable that builds it",
-        )
 
     def _validation(self, X: Any, y: Any) -> Any:
         from isthmus.fit.deep.rows import Rows
@@ -415,15 +416,6 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.non_deterministic = False
         return tags
-
-
-def _check_classes(network: Any, classes: int) -> None:
-    given = getattr(network, "num_classes", classes)
-    if given != classes:
-        raise UsageError(
-            f"the network answers {given} classes, the labels have {classes}",
-            remedy=f"Give it a head of {classes} outputs: network=lambda k: Network(body, k)",
-        )
 
 
 def _as_given(X: Any) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from isthmus.evaluate.intervals import wilson
 from isthmus.run import from_scratch
 from isthmus.run.extract import Extracted
+from isthmus.run.network_rows import TrainingRows
 from isthmus.run.record import Result
 from isthmus.run.text import figure, warnings
 from isthmus.types import Array
@@ -57,6 +59,26 @@ class FineTuned:
         lines += [*from_scratch.in_words(r), r["proof"]["outcome"], *warnings(r)]
         lines += [f"note: {note}" for note in r["notes"]]
         return "\n".join(lines)
+
+
+def between(classifier: Any) -> dict[str, float]:
+    """What the source's network was worth before the third of three steps, with its interval."""
+    found: dict[str, float] = dict(classifier.between_)
+    if found:
+        found["low"], found["high"] = wilson(found["accuracy"], found["rows"])
+    return found
+
+
+def novel_rows(classifier: Any, rows: TrainingRows) -> str:
+    """How many target rows a method (OSBP) takes for no class of the source; "" where none asks."""
+    if not any(hasattr(objective, "unknown") for objective in classifier.objectives_):
+        return ""
+    novel = classifier.novelty(rows.X[rows.sample_domain < 0]) > 0.5
+    return (
+        f"{classifier.method} takes {int(novel.sum())} of {len(novel)} target rows for none of the "
+        "source's classes; they are answered with one all the same "
+        "(isthmus transfer --classes open answers unknown)."
+    )
 
 
 def epochs_done(log: Sequence[Mapping[str, Any]]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time as clock
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ from isthmus.run import from_scratch, saved_start
 from isthmus.run.case import MAX_BAD, posed
 from isthmus.run.evidence import write_evidence
 from isthmus.run.extract import extract
-from isthmus.run.fine_tuned import FineTuned, asked, epochs_done, row_counts
+from isthmus.run.fine_tuned import (
+    FineTuned,
+    asked,
+    between,
+    epochs_done,
+    novel_rows,
+    row_counts,
+)
 from isthmus.run.network_evidence import neighbor_evidence
 from isthmus.run.network_rows import TRAINABLE, feature_rows, raw_rows
 from isthmus.run.network_served import chosen, proof_of, served_backbone, served_model
@@ -28,6 +36,7 @@ from isthmus.run.preflight import vetted
 from isthmus.run.recipes import takes_recipe
 from isthmus.run.record import Result, call_digest, claim_folder, clear_other, mark_running
 from isthmus.run.standings import model_factory
+from isthmus.run.training import check_kind, described, training_of
 from isthmus.run.validation import apart, labelled_rows
 
 logger = logging.getLogger(__name__)
@@ -68,6 +77,19 @@ def finetune(
     batch_size: int = 64,
     optimizer: str = "adamw",
     lr: float = 1e-3,
+    weight_decay: float = 1e-4,
+    schedule: str = "cosine",
+    warmup: float = 0.0,
+    label_smoothing: float = 0.0,
+    clip: float | None = None,
+    accumulate: int = 1,
+    precision: str = "float32",
+    ema: float = 0.0,
+    mix: str = "none",
+    penalty: tuple[str, ...] = (),
+    blocks: int | None = None,
+    rank: int | None = None,
+    domain_norms: bool = False,
     patience: int | None = None,
     keep: str = "last",
     augment: str = "none",
@@ -108,6 +130,18 @@ def finetune(
         See `isthmus.fit.deep.strategy`.
     stages : {"joint", "three-step"}
         See `isthmus.fit.finetune.FineTunedClassifier`.
+    weight_decay, schedule, warmup, clip, accumulate, precision, ema
+        As of `isthmus.fit.deep.settings.Settings`.
+    mix : {"none", "mixup", "cutmix"}
+        Rows that are mixtures of two; CutMix of images, with ``on="network"``.
+    penalty : tuple of str
+        Regularisers by name (`isthmus.fit.deep.regularize.registry`).
+    blocks : int, optional
+        How many blocks ``strategy="top-k"`` trains, counted from the head; default 2.
+    rank : int, optional
+        Of ``strategy="lora"``; default 8.
+    domain_norms : bool, default=False
+        Batch normalisation of each domain, with a method.
     hidden : tuple of int, optional
         Dense layers before the last one; default (256,) on features, none on a network.
     dropout : float
@@ -130,38 +164,10 @@ def finetune(
     UsageError, DataError, BackboneError
     """
     call = {name: value for name, value in locals().items() if name not in ELSEWHERE}
-    from isthmus.align.registry import ready
-    from isthmus.fit.deep.settings import Settings
-    from isthmus.fit.deep.strategy import make_strategy
     from isthmus.fit.finetune import FineTunedClassifier
 
     start = clock.monotonic()
-    if on not in ("features", "network"):
-        raise UsageError(f"on={on!r}", remedy="Use features or network")
-    if augment != "none" and on == "features":
-        raise UsageError(
-            "features cannot be augmented", remedy="Use --on network, or --augment none"
-        )
-    if keep not in ("last", "evidence") or (keep == "evidence" and patience is not None):
-        raise UsageError(
-            f"keep={keep!r}" + (" with patience" if patience is not None else ""),
-            why="patience keeps the epoch that is best on held-out rows" if patience else "",
-            remedy="Use keep last or evidence, or patience alone",
-        )
-    method = None if method in (None, "none") else method
-    # what cannot be trained is refused before anything is read
-    weight: dict[str, Any] = {} if trade_off is None else {"trade_off": trade_off}
-    if method is None and weight:
-        raise UsageError(
-            f"--lambda {trade_off} weighs an alignment method, and there is none",
-            remedy="Add --method NAME, or leave --lambda out",
-        )
-    ready(method, **weight)
-    make_strategy(strategy)
-    Settings(
-        epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, patience=patience,
-        workers=workers, device=device,
-    ).check()  # fmt: skip
+    plan = training_of(call)  # what cannot be trained is refused before anything is read
     bad, allowed = MAX_BAD if max_bad is None else max_bad, allowed_codes(allow)
     options = {name: value for name, value in reading.items() if value is not None}
     folder = claim_folder(out, call, overwrite=overwrite)
@@ -170,6 +176,7 @@ def finetune(
     if case.task != "classification":
         raise UsageError(f"finetune trains classifiers, and this is {case.task}")
     kind = case.target.modality
+    check_kind(call, kind)
     if against_scratch:
         from_scratch.check(kind, tested=case.test is not None)
     saved = None
@@ -206,9 +213,11 @@ def finetune(
         network
         if saved is None
         else saved_start.builder(saved, rows.X.shape[1], dropout=dropout, seed=seed, say=say),
-        method=method,
+        method=plan.method,
         trade_off=trade_off,
-        strategy=strategy,
+        strategy=plan.strategy,
+        penalties=plan.penalties,
+        domain_norms=domain_norms,
         stages=stages,
         hidden=hidden,
         dropout=dropout,
@@ -216,9 +225,13 @@ def finetune(
         batch_size=batch_size,
         optimizer=optimizer,
         lr=lr,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        label_smoothing=label_smoothing,
         patience=patience,
+        mix=plan.mix,
         augment=None if network is None else _augment(augment, model),
-        settings={"workers": workers, "device": device},
+        settings=plan.settings,
         evidence=None if keep == "last" else neighbor_evidence(taught, seed=seed),
         diagnose=True,
         folder=None if folder is None else folder / CHECKPOINTS,
@@ -236,6 +249,8 @@ def finetune(
         sample_domain=rows.sample_domain,
         target_labeled=rows.target_labeled,
         validation=held,
+        ids=rows.ids,
+        on_step=None if progress is None else partial(progress, "training"),
     )
     others = {}
     if against_scratch:
@@ -256,15 +271,12 @@ def finetune(
     if network is not None:
         model = served_backbone(model, trained, length=rows.length)
         features = extract(case, model, **look | {"store": None}, progress=progress)
-    name = f"{method or 'labelled rows alone'} with {strategy}"
+    name = f"{plan.method or 'labelled rows alone'} with {strategy}"
     choice = chosen(served, features, method=name, seconds=spent)
     proof = proof_of(case, features, choice, seed=seed, others=others)
     settings = {
-        "command": "finetune", "on": on, "method": method or "none", "strategy": strategy,
-        "epochs": epochs, "batch_size": batch_size, "lr": lr, "augment": augment, "seed": seed,
-        "keep": keep if patience is None else "held-out rows", "recipe": recipe,
-        "stages": stages, "hidden": ",".join(map(str, hidden)) or "none", "dropout": dropout,
-        "optimizer": optimizer,
+        "command": "finetune", "on": on, **described(call, plan), "recipe": recipe, "seed": seed,
+        "hidden": ",".join(map(str, hidden)) or "none",
         "max_bad": bad, "allow": ",".join(allowed) or None, **options,
     }  # fmt: skip
     result = Result.build(
@@ -276,11 +288,11 @@ def finetune(
         call=call_digest(call),
         seconds=clock.monotonic() - start,
         findings=found,
-        notes=(watching,) if watching else (),
+        notes=tuple(note for note in (watching, novel_rows(classifier, rows)) if note),
     )
     result.results.update(
         {
-            "method": method or "labelled rows alone",
+            "method": plan.method or "labelled rows alone",
             "strategy": strategy,
             "epochs": epochs,
             "trained_on": f"{'the network' if on == 'network' else 'features of'} {model.name}",
@@ -289,7 +301,7 @@ def finetune(
             "score": result.results["proof"]["metrics"],
             "log": classifier.log_,
             "recipe": recipe,
-            "between": classifier.between_,
+            "between": between(classifier),
         }
     )
     proba = served.predict_proba(features.target.X)

@@ -94,7 +94,8 @@ def answer(
     options |= {
         "network": _network(base, options, saved, raw=raw),
         "method": None, "trade_off": None, "strategy": "full", "stages": "joint",
-        "penalties": (), "diagnose": False, "folder": folder, "evidence": None,
+        "penalties": (), "domain_norms": False, "diagnose": False, "folder": folder,
+        "evidence": None,
     }  # fmt: skip
     made = FineTunedClassifier(**options)
     backbone = base if raw else None
@@ -114,7 +115,8 @@ def in_words(results: Mapping[str, Any]) -> list[str]:
     if between:
         lines.append(
             f"the source's network on the {between['rows']} labelled target rows, before they "
-            f"were trained on: {100 * between['accuracy']:.1f} %"
+            f"were trained on: {100 * between['accuracy']:.1f} % "
+            f"[{100 * between['low']:.1f}, {100 * between['high']:.1f}]"
         )
     own = results["proof"]["headline"].get(NAME)
     if own is not None:

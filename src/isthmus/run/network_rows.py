@@ -33,6 +33,8 @@ class TrainingRows:
     sample_domain : ndarray of shape (n,), int
         0, 1, ... for the sources, -1 for the target.
     target_labeled : ndarray of shape (n,), bool
+    ids : ndarray of shape (n,), object
+        What the data call the rows.
     length : int or None
         Samples of every waveform.
     """
@@ -41,6 +43,7 @@ class TrainingRows:
     y: Array
     sample_domain: Array
     target_labeled: Array
+    ids: Array
     length: int | None = None
 
 
@@ -111,22 +114,24 @@ def _padded(items: list[Array], longest: int, backbone: Any) -> Array:
 
 
 def _stacked(parts: dict[str, tuple[Samples, Array]], length: int | None = None) -> TrainingRows:
-    X, y, domain, marked = [], [], [], []
+    X, y, domain, marked, named = [], [], [], [], []
     for role, (samples, Z) in parts.items():
         X.append(Z)
         fill = np.full(len(Z), "", dtype=object)
         y.append(fill if role == "target" else np.asarray(samples.labels, dtype=object))
-        ids = np.full(len(Z), -1)
+        numbers = np.full(len(Z), -1)
         if role == "source":
-            ids = np.zeros(len(Z), dtype=np.int64)
+            numbers = np.zeros(len(Z), dtype=np.int64)
             if samples.domain is not None:
-                ids = np.unique(samples.domain.astype(str), return_inverse=True)[1]
-        domain.append(ids)
+                numbers = np.unique(samples.domain.astype(str), return_inverse=True)[1]
+        domain.append(numbers)
+        named.append(np.asarray(samples.ids, dtype=object))
         marked.append(np.full(len(Z), role == "labelled"))
     return TrainingRows(
         np.concatenate(X),
         np.concatenate(y).astype(str),
         np.concatenate(domain).astype(np.int64),
         np.concatenate(marked),
+        np.concatenate(named),
         length,
     )

@@ -199,3 +199,110 @@ def test_token_ids_are_not_mixed_and_one_class_a_row_is_the_larger_share():
         batch = Batch(torch.randn(64, 3), torch.arange(64) % 4, torch.arange(64))
         mixed = Mixup(alpha)(batch, 4)
         assert torch.equal(mixed.labels, mixed.soft.argmax(1))
+
+
+PARTS = {
+    "dropout": lambda: TokenDropout(1.0),
+    "spans": lambda: SpanMask(7, share=1.0),
+    "both": lambda: Chain(TokenDropout(0.9), SpanMask(7, share=0.9)),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_text_is_never_emptied(part):
+    """Of no token, of the two at the ends, of one word between them: as it was."""
+    make = PARTS[part]()
+    for n, length in ((0, 0), (0, 16), (1, 16), (2, 16), (3, 16), (3, 3)):
+        for _ in range(5):
+            assert torch.equal(make(text(n, length)), text(n, length)), n
+    for _ in range(10):
+        out = make(text(6))
+        words = out[0][out[1] == 1][1:-1]
+        assert len(words) and (words != 7).any()
+
+
+def test_padding_in_front_stays_in_front():
+    front = text(6).flip(1)
+    for part in (TokenDropout(0.5), SpanMask(7, share=0.5)):
+        for _ in range(5):
+            out = part(front)
+            assert not out[0, :10].any() and not out[1, :10].any()
+            assert (out[0, out[1] == 1][[0, -1]] == torch.tensor([105, 100])).all()
+
+
+@pytest.mark.parametrize("policy", [p for p in POLICIES if p != "none"])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 1, 1), (1, 5, 3), (3, 1, 3), (2, 2, 1), (1, 1)])
+def test_the_smallest_images(policy, shape):
+    pytest.importorskip("torchvision")
+    for image in (torch.full(shape, 200, dtype=torch.uint8), torch.full(shape, 0.5)):
+        for _ in range(5):
+            out = ImageAugment(policy)(image)
+            assert out.shape == image.shape and out.dtype == image.dtype
+
+
+def test_what_is_no_image_is_refused_and_so_are_colours_that_are_not_there():
+    pytest.importorskip("torchvision")
+    for image in (torch.rand(0, 4, 3), torch.rand(7), torch.rand(1, 4, 4, 3), torch.rand(4, 4) > 0):
+        with pytest.raises(UsageError, match=r"'light': an array of shape .* is no image"):
+            ImageAugment("light")(image)
+    deep = torch.rand(6, 6, 4)
+    assert ImageAugment("light")(deep).shape == deep.shape
+    for policy in ("standard", "strong"):
+        with pytest.raises(
+            UsageError, match=r"4 channels has no colours.*'light'.*pixels_last=Fals"
+        ):
+            ImageAugment(policy)(deep)
+
+
+SHORT = {
+    "speed": lambda: Speed(0.5, 2.0),
+    "noise": lambda: Noise(),
+    "mask": lambda: TimeMask(),
+    "spectrogram": lambda: OnSpectrogram(TimeMask(0.15, count=2), FrequencyMask(0.15)),
+    "small window": lambda: OnSpectrogram(TimeMask(1.0, count=2), window=4),
+    "strong": lambda: make_augment("strong", Said("audio")),
+}
+
+
+@pytest.mark.parametrize("part", SHORT)
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 5, 511, 512])
+def test_the_shortest_recordings(part, n):
+    make, wave = SHORT[part](), torch.randn(n)
+    for _ in range(5):
+        out = make(wave)
+        assert out.shape == wave.shape and torch.isfinite(out).all()
+
+
+def test_what_is_no_recording_and_what_is_no_share_is_refused():
+    for part in (Speed(), Noise(), OnSpectrogram(TimeMask())):
+        with pytest.raises(UsageError, match=r"\(2, 600\) is no recording.*mean of its channels"):
+            part(torch.randn(2, 600))
+    with pytest.raises(UsageError, match=r"no frequencies.*OnSpectrogram"):
+        FrequencyMask()(torch.randn(600))
+    for make in (TokenDropout, TimeMask, FrequencyMask, lambda share: SpanMask(7, share=share)):
+        for share in (-0.1, 1.1, float("nan")):
+            with pytest.raises(UsageError, match=f"share={share}.*0 to 1"):
+                make(share)
+    for make in (
+        lambda: Speed(0.0, 1.0),
+        lambda: Speed(1.1, 0.9),
+        lambda: Noise(40.0, 10.0),
+        lambda: Noise(0.0, float("inf")),
+        lambda: OnSpectrogram(window=3),
+        lambda: SpanMask(7, mean_length=0.5),
+    ):
+        with pytest.raises(UsageError, match="Give"):
+            make()
+
+
+def test_only_rows_of_one_class_each_are_mixed():
+    images = torch.rand(4, 6, 6, 3)
+    for labels in (None, torch.rand(4), torch.rand(4, 2)):
+        for mix in (Mixup(), CutMix()):
+            with pytest.raises(UsageError, match="one class each"):
+                mix(Batch(images, labels, torch.arange(4)), 2)
+    with pytest.raises(UsageError, match="dict cannot be mixed"):
+        Mixup()(Batch({"ids": images}, torch.arange(4) % 2, torch.arange(4)), 2)
+    one = Batch(images[:1, :1, :1], torch.zeros(1, dtype=torch.int64), torch.arange(1))
+    for mix in (Mixup(), CutMix()):
+        torch.testing.assert_close(mix(one, 2).inputs, one.inputs)

@@ -265,6 +265,33 @@ def test_another_runs_folder_and_a_damaged_checkpoint_are_refused(tmp_path):
         call()
 
 
+def test_layers_and_closures_are_part_of_a_run_and_start_weights_are_not(tmp_path):
+    X, y = data()
+
+    def noise(strength, *, share=0.5):
+        return lambda row: row + strength * share * torch.randn_like(row)
+
+    def call(network=None, change=None):
+        network = mlp() if network is None else network
+        return train(network, TaskAlignment(), source=Rows(X, y, transform=change or noise(0.1)),
+                     folder=tmp_path, settings=Settings(epochs=1))  # fmt: skip
+
+    first = call()
+    other = mlp()
+    with torch.no_grad():
+        other.head.weight.zero_()
+    assert call(other).lines == first.lines  # a network that is drawn anew goes on
+    assert torch.equal(other.head.weight, first.network.head.weight)
+    with pytest.raises(UsageError, match=r"another run.*source"):
+        call(change=noise(0.2))
+    with pytest.raises(UsageError, match=r"another run.*source"):
+        call(change=lambda row: row)
+    slower = mlp()
+    slower.body.add_module("dropout", torch.nn.Dropout(0.3))
+    with pytest.raises(UsageError, match=r"another run.*layers"):
+        call(slower)
+
+
 def test_the_log_is_json_lines_and_ends_with_the_checkpoint(tmp_path):
     X, y = data()
     done = train(mlp(), TaskAlignment(), source=Rows(X, y), folder=tmp_path,

@@ -1,4 +1,4 @@
-"""Surgery: cutting gives the same features, copies account for every tensor, frozen is frozen."""
+"""Surgery: cutting gives the same features, what is drawn anew is, frozen is frozen."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from isthmus import iofs  # noqa: E402
-from isthmus.errors import BackboneError, UsageError  # noqa: E402
+from isthmus.errors import UsageError  # noqa: E402
 from isthmus.fit.deep import surgery  # noqa: E402
-from isthmus.fit.deep.bodies import MLP, SmallCNN, digit_network  # noqa: E402
+from isthmus.fit.deep.bodies import MLP, SmallCNN  # noqa: E402
 from isthmus.fit.deep.freeze import (  # noqa: E402
     freeze,
     freeze_depth,
@@ -75,78 +74,6 @@ def test_a_head_by_parts():
     found = head[-1](head[3](head[2](maps.mean((2, 3)))))
     torch.testing.assert_close(head(maps), found)
     assert surgery.make_head(32, 2, pooling="flatten")(torch.randn(3, 8, 2, 2)).shape == (3, 2)
-
-
-def test_every_tensor_is_accounted_for():
-    torch.manual_seed(1)
-    other = Network(SmallCNN(), 5, bottleneck=8)
-    net = small()
-    with pytest.raises(BackboneError, match=r"2 of another shape: head\.weight \(5, 8\)"):
-        surgery.copy_weights(net, other)
-    before = surgery.state_of(net)
-    assert all(torch.equal(t, before[n]) for n, t in net.state_dict().items())
-    report = surgery.copy_weights(net, other, allow=["head"])
-    counters = [n for n in net.state_dict() if n.endswith("num_batches_tracked")]
-    assert len(report.loaded) + len(report.mis_shaped) == len(net.state_dict())
-    assert set(counters) <= set(report.loaded)
-    assert all(torch.equal(net.state_dict()[n], other.state_dict()[n]) for n in report.loaded)
-    state = dict(small().state_dict())
-    del state["body.conv.0.bias"]
-    state["body.conv.9.bias"] = torch.zeros(2)
-    with pytest.raises(BackboneError, match=r"missing: body\.conv\.0\.bias.*body\.conv\.9\.bias"):
-        surgery.copy_weights(net, state)
-
-
-def test_renamed_files_of_both_torch_kinds(tmp_path):
-    net, other = small(), digit_network(3).body
-    state = {f"encoder.{n}": t for n, t in other.state_dict().items()}
-    torch.save(state, tmp_path / "w.pt")
-    iofs.write_tensors(tmp_path / "w.safetensors", {n: t.numpy() for n, t in state.items()})
-    for file in ("w.pt", "w.safetensors"):
-        report = surgery.copy_weights(net.body, tmp_path / file, rename={"encoder.": ""})
-        assert report.complete and torch.equal(net.body.conv[0].weight, other.conv[0].weight)
-
-
-def test_keras_files_give_the_same_predictions(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
-    keras = pytest.importorskip("keras")
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.layers.Input((10,)),
-            keras.layers.Dense(7, activation="relu"),
-            keras.layers.BatchNormalization(),
-            keras.layers.Dense(3),
-        ]
-    )
-    x = np.random.default_rng(0).normal(size=(5, 10)).astype("f4")
-    model.layers[1].moving_mean.assign(np.arange(7) / 10)
-    want = keras.ops.convert_to_numpy(model(x, training=False))
-    model.save(tmp_path / "m.keras")
-    norm = nn.BatchNorm1d(7, eps=1e-3)
-    net = nn.Sequential(nn.Linear(10, 7), nn.ReLU(), norm, nn.Linear(7, 3)).eval()
-    report = surgery.copy_weights(net, tmp_path / "m.keras")
-    assert report.complete, report
-    with torch.no_grad():
-        np.testing.assert_allclose(net(torch.from_numpy(x)).numpy(), want, atol=1e-5)
-    with pytest.raises(BackboneError, match="of another shape"):
-        surgery.copy_weights(
-            nn.Sequential(nn.Linear(9, 7), norm, nn.Linear(7, 3)), tmp_path / "m.keras"
-        )
-
-
-def test_old_h5_files(tmp_path):
-    h5py = pytest.importorskip("h5py")
-    rng = np.random.default_rng(0)
-    kernel, bias = rng.normal(size=(3, 3, 1, 4)).astype("f4"), rng.normal(size=4).astype("f4")
-    with h5py.File(tmp_path / "w.h5", "w") as file:
-        file.attrs["layer_names"] = [b"conv2d_1"]
-        group = file.create_group("conv2d_1")
-        group.attrs["weight_names"] = [b"conv2d_1/kernel:0", b"conv2d_1/bias:0"]
-        group["conv2d_1/kernel:0"], group["conv2d_1/bias:0"] = kernel, bias
-    net = nn.Sequential(nn.Conv2d(1, 4, 3))
-    assert surgery.copy_weights(net, tmp_path / "w.h5").complete
-    assert torch.equal(net[0].weight[2, 0, 1, 2], torch.tensor(kernel[1, 2, 0, 2]))
 
 
 def test_frozen_is_equal_to_the_bit_batch_norm_included():
@@ -409,3 +336,43 @@ def test_attention_is_drawn_anew_and_a_refusal_changes_nothing():
         surgery.reinitialise(net, ["lin", "odd"])
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items()
                if name in before)  # fmt: skip
+
+
+def test_computed_weights_are_not_drawn_anew():
+    """What is drawn for them would be lost at the next forward pass."""
+    norm = torch.nn.utils.parametrizations.spectral_norm
+    net = nn.Sequential(nn.Linear(3, 3), norm(nn.Linear(3, 2)))
+    before = surgery.state_of(net)
+    for draw in (surgery.he_initialise, lambda n: surgery.reinitialise(n, ["0", "1"])):
+        with pytest.raises(UsageError, match=r"1: the weights of a Linear are computed"):
+            draw(net)
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    with pytest.warns(FutureWarning, match="deprecated"):
+        old = torch.nn.utils.weight_norm(nn.Linear(3, 3))
+    with pytest.raises(UsageError, match="computed"):
+        surgery.he_initialise(nn.Sequential(old))
+
+
+class Remembering(nn.Linear):
+    """A layer whose state is more than tensors."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.seen = {"rows": 0}
+
+    def get_extra_state(self):
+        return self.seen
+
+    def set_extra_state(self, state):
+        self.seen = state
+
+
+def test_a_state_of_more_than_tensors_is_copied_and_put_back():
+    net = nn.Sequential(Remembering(3, 2))
+    kept = surgery.state_of(net)
+    net[0].seen["rows"] = 5
+    surgery.he_initialise(net)
+    net.load_state_dict(kept)
+    assert net[0].seen == {"rows": 0} and torch.equal(net[0].weight, kept["0.weight"])
+    surgery.reinitialise(net, ["0"])
+    assert not torch.equal(net[0].weight, kept["0.weight"])

@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from isthmus.errors import UsageError
+from isthmus.fit.deep.augment_tokens import check_share
+
+
+def check_wave(wave: Tensor) -> None:
+    """Refuse what is not one channel of samples.
+
+    Raises
+    ------
+    UsageError
+    """
+    if wave.ndim != 1:
+        raise UsageError(
+            f"an array of shape {tuple(wave.shape)} is no recording of shape (samples,)",
+            remedy="Take the mean of its channels",
+        )
+
+
+def _check_range(low: float, high: float, *, where: str, above: float = -math.inf) -> None:
+    if not above < low <= high < math.inf:
+        least = "" if above == -math.inf else f" above {above:g}"
+        raise UsageError(
+            f"low={low}, high={high}", where=where, remedy=f"Give two numbers{least}, low <= high"
+        )
 
 
 class Speed:
@@ -16,13 +42,22 @@ class Speed:
     ----------
     low, high : float, default=0.9, 1.1
         Factors of the speed (Ko et al. 2015).
+
+    Raises
+    ------
+    UsageError
+        If they are no range above 0.
     """
 
     def __init__(self, low: float = 0.9, high: float = 1.1) -> None:
+        _check_range(low, high, where="Speed", above=0.0)
         self.low, self.high = low, high
 
     def __call__(self, wave: Tensor) -> Tensor:
         """(n,) samples -> (n,): cut at the end, or filled with silence."""
+        check_wave(wave)
+        if not len(wave):
+            return wave
         factor = self.low + (self.high - self.low) * float(torch.rand(()))
         length = max(1, round(len(wave) / factor))
         new = F.interpolate(
@@ -38,12 +73,22 @@ class Noise:
     ----------
     low, high : float, default=10.0, 40.0
         Signal-to-noise ratio in dB. Silence stays silent.
+
+    Raises
+    ------
+    UsageError
+        If they are no range.
     """
 
     def __init__(self, low: float = 10.0, high: float = 40.0) -> None:
+        _check_range(low, high, where="Noise")
         self.low, self.high = low, high
 
     def __call__(self, wave: Tensor) -> Tensor:
+        """(n,) samples -> (n,)."""
+        check_wave(wave)
+        if not len(wave):
+            return wave
         ratio = self.low + (self.high - self.low) * float(torch.rand(()))
         power = wave.float().square().mean().sqrt() * 10 ** (-ratio / 20)
         return wave + power * torch.randn(wave.shape)
@@ -55,16 +100,29 @@ class TimeMask:
     Parameters
     ----------
     share : float, default=0.1
-        Longest stretch as a share of the whole (Park et al. 2019, SpecAugment).
+        Longest stretch as a share of the whole (Park et al. 2019, SpecAugment); where that is
+        less than one sample nothing is silenced.
     count : int, default=1
+
+    Raises
+    ------
+    UsageError
+        If `share` is no share.
     """
 
     axis = -1
 
     def __init__(self, share: float = 0.1, *, count: int = 1) -> None:
+        check_share(share, where=type(self).__name__)
         self.share, self.count = share, count
 
     def __call__(self, sound: Tensor) -> Tensor:
+        if sound.ndim < -self.axis:
+            raise UsageError(
+                f"an array of shape {tuple(sound.shape)} has no frequencies to silence",
+                where=type(self).__name__,
+                remedy="Put it into OnSpectrogram(...)",
+            )
         out = sound.clone()
         whole = sound.shape[self.axis]
         for _ in range(self.count):
@@ -88,14 +146,23 @@ class OnSpectrogram:
     *parts : callables
         (f, t) complex spectrogram -> the same shape: `FrequencyMask`, `TimeMask`.
     window : int, default=512
-        Samples under one frame (Hann); frames overlap by three quarters.
+        Samples under one frame (Hann), 4 or more; frames overlap by three quarters. A recording
+        that is shorter stays as it is.
+
+    Raises
+    ------
+    UsageError
+        If `window` is below 4.
     """
 
     def __init__(self, *parts: TimeMask, window: int = 512) -> None:
+        if window < 4:
+            raise UsageError(f"window={window}", where="OnSpectrogram", remedy="Give 4 or more")
         self.parts, self.window = parts, window
 
     def __call__(self, wave: Tensor) -> Tensor:
         """(n,) samples -> (n,)."""
+        check_wave(wave)
         if len(wave) < self.window:
             return wave
         form: dict[str, Any] = {

@@ -31,7 +31,8 @@ class ImageAugment:
     Raises
     ------
     UsageError
-        On an unknown policy.
+        On an unknown policy; when called, on what is no image, and on colours (``standard``,
+        ``strong``) of an image that is neither grey nor of three channels.
     """
 
     def __init__(
@@ -48,12 +49,28 @@ class ImageAugment:
         given = torch.as_tensor(image)
         if self.policy == "none":
             return given
+        if given.ndim not in (2, 3) or not given.numel() or given.dtype == torch.bool:
+            kind = str(given.dtype).removeprefix("torch.")
+            raise UsageError(
+                f"an array of shape {tuple(given.shape)} and type {kind} is no image",
+                where=f"augmentation {self.policy!r}",
+                remedy="Give images of shape (h, w, c) or (h, w), as bytes or numbers, or leave "
+                "the augmentation out",
+            )
         if given.ndim == 2:  # a grey image
             return ImageAugment(self.policy, flip=self.flip, pixels_last=False)(given[None])[0]
         if given.is_floating_point() and float(given.max()) > BRIGHTEST:
             # 0 ... 255 as numbers: torchvision takes floats for 0 ... 1
             return self(given.round().clamp(0, 255).to(torch.uint8)).to(given.dtype)
         planes = given.permute(2, 0, 1) if self.pixels_last else given
+        if self.policy in ("standard", "strong") and len(planes) not in (1, 3):
+            raise UsageError(
+                f"an image of {len(planes)} channels has no colours to change",
+                where=f"augmentation {self.policy!r}",
+                why=f"its shape is {tuple(given.shape)}",
+                remedy="Use 'light', or say where the channels are: pixels_last="
+                f"{not self.pixels_last}",
+            )
         height, width = int(planes.shape[1]), int(planes.shape[2])
         if self._made is None or self._made[0] != (height, width):
             self._made = ((height, width), self._transform(height, width))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus import iofs
-from isthmus.errors import BundleError, UsageError
+from isthmus.errors import BundleError, IsthmusError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +23,19 @@ NAME = "checkpoint.json"
 LOG = "metrics.jsonl"
 FORMAT = 1
 MAX_LOG = 1 << 30
+# what safetensors writes and reads back
+KINDS = (
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn,
+    torch.float8_e5m2, torch.complex64, torch.bool, torch.int64, torch.int32, torch.int16,
+    torch.int8, torch.uint64, torch.uint32, torch.uint16, torch.uint8,
+)  # fmt: skip
 
 
 def save(
     folder: str | Path,
     *,
     step: int,
-    tensors: Mapping[str, Tensor],
+    tensors: Mapping[str, Any],
     lines: Sequence[Mapping[str, Any]],
     identity: Mapping[str, Any],
     facts: Mapping[str, Any],
@@ -41,18 +47,27 @@ def save(
     step : int
         Steps that are done.
     tensors : mapping of str to tensor
+        Other values, as ``get_extra_state`` gives them, must be plain: they go to the JSON file.
     lines : sequence of dict
         The metric log so far, one JSON object a line in ``metrics.jsonl``.
     identity : mapping
         What the run is: another run's checkpoint is refused.
     facts : mapping
         Plain values to find again.
+
+    Raises
+    ------
+    UsageError
+        Naming a value that neither file can hold.
     """
     from safetensors.torch import save as to_bytes
 
+    check_kept(tensors)
+    values = {name: value for name, value in tensors.items() if not isinstance(value, Tensor)}
     folder = Path(folder)
     file = f"step-{step:09d}.safetensors"
-    digest = iofs.write_bytes(folder / file, to_bytes(to_host(tensors)))
+    arrays = to_host({name: value for name, value in tensors.items() if name not in values})
+    digest = iofs.write_bytes(folder / file, to_bytes(arrays))
     text = b"".join(iofs.canonical_json(line) + b"\n" for line in lines)
     iofs.write_bytes(folder / LOG, text)
     iofs.write_json(
@@ -66,6 +81,7 @@ def save(
             "log": iofs.sha256_bytes(text),
             "identity": dict(identity),
             "facts": dict(facts),
+            **({"values": values} if values else {}),
         },
     )
     iofs.remove(path for path in folder.glob("step-*.safetensors") if path.name != file)
@@ -73,8 +89,9 @@ def save(
 
 def load(
     folder: str | Path, *, identity: Mapping[str, Any]
-) -> tuple[int, dict[str, Tensor], list[dict[str, Any]], dict[str, Any]] | None:
-    """The checkpoint in a folder: step, tensors, log lines, facts; None where there is none.
+) -> tuple[int, dict[str, Any], list[dict[str, Any]], dict[str, Any]] | None:
+    """The checkpoint in a folder: step, tensors by name (and what else was kept under one), log
+    lines, facts; None where there is none.
 
     Raises
     ------
@@ -110,7 +127,8 @@ def load(
     path = iofs.open_inside(folder, str(head["tensors"]))
     iofs.check_digest(path, head["digest"])
     iofs.tensor_header(path)
-    tensors = from_bytes(iofs.read_bytes(path))
+    tensors: dict[str, Any] = from_bytes(iofs.read_bytes(path))
+    tensors |= head.get("values", {})
     # The log may be ahead of the checkpoint where the process died between the two.
     raw = iofs.read_bytes(folder / LOG, limit=MAX_LOG).splitlines(keepends=True)[: head["lines"]]
     if iofs.sha256_bytes(b"".join(raw)) != head["log"]:
@@ -122,9 +140,9 @@ def load(
 
 def gather_state(
     modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors by name, and the optimizers' plain values."""
-    tensors: dict[str, Tensor] = {}
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tensors by name (and what modules keep beside them), and the optimizers' plain values."""
+    tensors: dict[str, Any] = {}
     plain: dict[str, Any] = {}
     for name, module in modules.items():
         for key, value in module.state_dict().items():
@@ -143,7 +161,7 @@ def gather_state(
 def restore_state(
     modules: Mapping[str, nn.Module],
     optimizers: Mapping[str, torch.optim.Optimizer],
-    tensors: Mapping[str, Tensor],
+    tensors: Mapping[str, Any],
     plain: Mapping[str, Any],
 ) -> None:
     """Put back what `gather_state` took; every tensor of the modules must be there.
@@ -177,6 +195,42 @@ def restore_state(
                     state[field] = torch.empty_like(members[at], dtype=value.dtype).copy_(value)
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": states, "param_groups": groups})
+
+
+def check_kept(state: Mapping[str, Any]) -> None:
+    """Refuse what a checkpoint could not give back as it is.
+
+    Raises
+    ------
+    UsageError
+        Naming the first such value.
+    """
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            why = (
+                "" if _returns(value) else f"a {type(value).__name__} that JSON does not give back"
+            )
+        elif value.layout != torch.strided:
+            why = f"a sparse tensor ({str(value.layout).removeprefix('torch.')})"
+        elif value.is_meta:
+            why = "a tensor on the meta device, where nothing is stored"
+        else:
+            why = "" if value.dtype in KINDS else f"a tensor of {value.dtype}"
+        if why:
+            raise UsageError(
+                f"{name!r} cannot be kept in a checkpoint",
+                why=why,
+                remedy="Keep it as a plain tensor (float32, int64, ...) or as numbers, text and "
+                "lists, or train without a folder",
+            )
+
+
+def _returns(value: Any) -> bool:
+    """Whether JSON gives the same back."""
+    try:
+        return bool(iofs.parse_json(iofs.canonical_json(value)) == value)
+    except (IsthmusError, TypeError, ValueError, RecursionError):
+        return False
 
 
 def to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,15 +1,18 @@
-"""Freezing: what is frozen stays equal to the bit, batch norm statistics included."""
+"""Freezing: what is frozen stays equal to the bit, statistics and vectors of norms included."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from isthmus.errors import UsageError
 from isthmus.fit.deep.surgery import select
+
+_ITERATIONS = "_iterations_when_trained"  # of a spectral norm, while it is held
 
 
 def units(module: nn.Module, prefix: str = "") -> list[str]:
@@ -81,7 +84,8 @@ def freeze(module: nn.Module, patterns: Sequence[str] | None = None) -> list[str
 
     A batch norm all of whose parameters are frozen keeps its statistics: it stays in evaluation
     mode whatever `train` is called on the module around it. One without parameters is frozen with
-    the block it stands in, which must then be named itself.
+    the block it stands in, which must then be named itself. The spectral norm of a frozen weight
+    keeps its vectors.
 
     Raises
     ------
@@ -112,6 +116,7 @@ def unfreeze(module: nn.Module, patterns: Sequence[str] | None = None) -> list[s
         if _is_norm(part) and (inside(name, whole) or _trained(part)):
             _release(part)
             part.train(module.training)
+    _settle_spectral(module)
     return names
 
 
@@ -177,6 +182,38 @@ def _settle(module: nn.Module, patterns: Sequence[str], *, all_of_them: bool = F
             part.eval()
             # On the instance: `train` of any module around it must not reach the statistics.
             part.train = partial(_stay, part)  # type: ignore[method-assign]
+    _settle_spectral(module)
+
+
+def _settle_spectral(module: nn.Module) -> None:
+    """Spectral norms of frozen weights iterate no more, those of trained ones as they were made.
+
+    A step of the power iteration moves their vectors in training mode, and the weight with them.
+    """
+    for norm, weights in _spectral_norms(module):
+        held = getattr(norm, _ITERATIONS, None)
+        if any(p.requires_grad for p in weights):
+            if held is not None:
+                norm.n_power_iterations = held
+                delattr(norm, _ITERATIONS)
+        elif held is None:
+            setattr(norm, _ITERATIONS, norm.n_power_iterations)
+            norm.n_power_iterations = 0
+
+
+def _spectral_norms(module: nn.Module) -> Iterator[tuple[Any, list[nn.Parameter]]]:
+    """Each with the parameters that it is computed from: parametrizations, and the old hooks."""
+    for part in module.modules():
+        if isinstance(part, ParametrizationList):
+            members: list[Any] = list(part)
+            weights = list(part.parameters())
+        else:
+            members = list(part._forward_pre_hooks.values())
+            names = [f"{getattr(hook, 'name', '')}_orig" for hook in members]
+            weights = [p for name in names if (p := part._parameters.get(name)) is not None]
+        for one in members:
+            if isinstance(getattr(one, "n_power_iterations", None), int):
+                yield one, weights
 
 
 def _is_norm(part: nn.Module) -> bool:

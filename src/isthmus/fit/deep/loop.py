@@ -23,7 +23,7 @@ from isthmus.errors import DataError, UsageError
 from isthmus.fit.deep.batches import StepBatches
 from isthmus.fit.deep.ema import MovingAverage
 from isthmus.fit.deep.identity import identity_of
-from isthmus.fit.deep.minimise import Minimiser
+from isthmus.fit.deep.minimise import Minimiser, alone_explained
 from isthmus.fit.deep.network import Network
 from isthmus.fit.deep.optimizers import OptimizerFactory, set_rates
 from isthmus.fit.deep.parallel import World, joined
@@ -165,7 +165,8 @@ class _Run:
         for module in procedure.modules().values():
             module.to(self.device)
         self.schedule = make_schedule(settings.schedule, warmup=settings.warmup)
-        self.minimise = Minimiser(world, clip=settings.clip, parts=settings.accumulate)
+        ids = (getattr(source, "ids", None), getattr(target, "ids", None))
+        self.minimise = Minimiser(world, clip=settings.clip, parts=settings.accumulate, ids=ids)
         self.average = MovingAverage(network, settings.ema) if settings.ema else None
         self.state = RunState(network, procedure, self.average, settings, world)
         if folder is not None:
@@ -217,7 +218,8 @@ class _Run:
                 None if batch is None else batch.part(k, s.accumulate) for batch in (source, target)
             )
             self.minimise.start_part(k, where, (here, there))
-            with torch.autocast(self.device.type, dtype=torch.bfloat16) if low else nullcontext():
+            kind = torch.autocast(self.device.type, dtype=torch.bfloat16) if low else nullcontext()
+            with kind, alone_explained(where):
                 losses = self.procedure.step(here, there, step / total, self.minimise)
             self.state.add(losses)
         if self.average is not None:

@@ -21,7 +21,10 @@ from isthmus.fit.deep.surgery import select
 
 
 class LowRank(nn.Module):
-    """``weight + scale * B A`` of a weight (out, ...), flattened to (out, in)."""
+    """``weight + scale * B A`` of a weight (out, ...), flattened to (out, in), in its type.
+
+    A and B are float32 beside weights of half precision too: small steps would be rounded away.
+    """
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
         super().__init__()
@@ -32,7 +35,8 @@ class LowRank(nn.Module):
         nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight + self.scale * (self.B @ self.A).view_as(weight)
+        update = self.scale * (self.B @ self.A).view_as(weight)
+        return (weight + update).to(weight.dtype)
 
 
 def add_lora(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from isthmus.errors import IsthmusError, UsageError
+from isthmus.errors import DataError, IsthmusError, UsageError
 from isthmus.fit.deep.parallel import World
 from isthmus.fit.deep.rows import Batch
+from isthmus.types import Array
 
 
 def full_precision(device: str) -> AbstractContextManager[Any]:
@@ -19,6 +20,23 @@ def full_precision(device: str) -> AbstractContextManager[Any]:
     if torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()
+
+
+@contextmanager
+def alone_explained(where: str) -> Iterator[None]:
+    """A batch of one row in batch norm, which torch refuses by the shape of an inner array."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise DataError(
+            "a batch of one row cannot train batch normalisation",
+            where=where,
+            why="one row has no spread to normalise by",
+            remedy="Give more rows or a larger batch, or keep the norms as they are "
+            "(strategy='head-only', 'lp-ft')",
+        ) from error
 
 
 class NonFiniteLossError(IsthmusError, ArithmeticError):
@@ -35,10 +53,19 @@ class Minimiser:
         Largest gradient norm of the parameters of one call.
     parts : int
         Accumulated parts of a step: parameters move after the last one.
+    ids : pair of arrays, optional
+        What messages call the rows of source and target; default their positions.
     """
 
-    def __init__(self, world: World, *, clip: float | None = None, parts: int = 1) -> None:
-        self.world, self.clip, self.parts = world, clip, parts
+    def __init__(
+        self,
+        world: World,
+        *,
+        clip: float | None = None,
+        parts: int = 1,
+        ids: tuple[Array | None, Array | None] = (None, None),
+    ) -> None:
+        self.world, self.clip, self.parts, self.ids = world, clip, parts, ids
         self._count = 0  # optimizers of the procedure
         self._pending: tuple[Tensor, str, tuple[Batch | None, ...]] | None = None
 
@@ -144,12 +171,13 @@ class Minimiser:
         if value - value == 0:  # neither NaN nor infinite
             return
         named = []
-        for name, batch in zip(("source", "target"), batches, strict=True):
+        for name, batch, ids in zip(("source", "target"), batches, self.ids, strict=True):
             if batch is None:
                 continue
             bad = _bad_rows(batch)
             which = f"{name} rows with NaN or infinity: " if bad else f"{name} rows: "
             rows = bad or batch.rows.tolist()
+            rows = rows if ids is None else ids[rows].tolist()
             more = ", ..." if len(rows) > 64 else ""
             named.append(which + ", ".join(map(str, rows[:64])) + more)
         raise NonFiniteLossError(

@@ -28,8 +28,11 @@ class Mixup:
         """The batch with mixed inputs, and shares of the classes in ``soft``."""
         share, other = self._draw(len(batch))
         inputs = batch.inputs
-        if not isinstance(inputs, torch.Tensor) or batch.labels is None or batch.labels.ndim != 1:
-            raise UsageError("only arrays with one class a row can be mixed")
+        _check_classes(batch)
+        if not isinstance(inputs, torch.Tensor):
+            raise UsageError(
+                f"inputs of type {type(inputs).__name__} cannot be mixed", remedy="Leave mix out"
+            )
         if inputs.ndim == 3 and inputs.dtype == torch.int64:
             raise UsageError("token ids cannot be mixed", why="a mean of two words is no word")
         kind = inputs.dtype if inputs.is_floating_point() else torch.float32
@@ -51,6 +54,13 @@ class Mixup:
         return replace(batch, soft=soft, labels=soft.argmax(1))
 
 
+def _check_classes(batch: Batch) -> None:
+    """Shares of classes are made of one class a row."""
+    labels = batch.labels
+    if labels is None or labels.ndim != 1 or labels.is_floating_point():
+        raise UsageError("only rows of one class each can be mixed", remedy="Leave mix out")
+
+
 class CutMix(Mixup):
     """A rectangle of each image comes from another one (Yun et al. 2019).
 
@@ -68,8 +78,12 @@ class CutMix(Mixup):
     def __call__(self, batch: Batch, num_classes: int) -> Batch:
         """The batch with cut inputs; labels by the area that is left."""
         inputs = batch.inputs
-        if not isinstance(inputs, torch.Tensor) or inputs.ndim != 4 or batch.labels is None:
-            raise UsageError("CutMix needs images of shape (n, h, w, c) or (n, c, h, w)")
+        _check_classes(batch)
+        if not isinstance(inputs, torch.Tensor) or inputs.ndim != 4:
+            raise UsageError(
+                "CutMix needs images of shape (n, h, w, c) or (n, c, h, w)",
+                remedy="Use Mixup, or leave mix out",
+            )
         share, other = self._draw(len(batch))
         across = 1 if self.pixels_last else 2
         height, width = inputs.shape[across], inputs.shape[across + 1]

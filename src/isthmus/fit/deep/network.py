@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from isthmus.backbone.networks import find_layer
 from isthmus.errors import UsageError
 from isthmus.fit.deep.rows import Batch
+from isthmus.fit.deep.width import width_of
 from isthmus.types import DomainBatch
 
 
@@ -63,7 +64,8 @@ class Network(nn.Module):
     num_classes : int
         Outputs of the head (1 for regression).
     num_features : int, optional
-        d; default: the body's attribute ``num_features``.
+        d; default: the body's attribute ``num_features``, or what its layers tell (see
+        `isthmus.fit.deep.width`).
     bottleneck : int or nn.Module, optional
         An int: ``Linear(d, bottleneck)``, batch norm, ReLU, as the image papers have it. A module
         with an attribute ``num_features``, or ending in a linear layer.
@@ -145,26 +147,6 @@ class _Keep:
                 remedy="Choose a layer inside or before it",
             )
         self.seen[self.name] = output.clone()
-
-
-def width_of(module: nn.Module) -> int:
-    """Width of what a module puts out: its ``num_features``, or its last linear layer's.
-
-    Raises
-    ------
-    UsageError
-        If neither tells.
-    """
-    own = getattr(module, "num_features", None)
-    if isinstance(own, int):
-        return own
-    linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
-    if not linear:
-        raise UsageError(
-            f"how many features a {type(module).__name__} gives is not known",
-            remedy="Give num_features=",
-        )
-    return linear[-1].out_features
 
 
 def joined_inputs(first: Any, second: Any) -> Any:

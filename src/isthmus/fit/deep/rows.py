@@ -88,6 +88,8 @@ class Rows:
         Further transforms of the same row by name.
     evaluate : callable, optional
         The transform of evaluation (decoding, resizing); default none.
+    ids : array of shape (n,), optional
+        What messages call the rows; default their positions.
     """
 
     inputs: Any
@@ -96,6 +98,7 @@ class Rows:
     transform: Transform | None = None
     views: Mapping[str, Transform] = field(default_factory=dict)
     evaluate: Transform | None = None
+    ids: Array | None = None
 
     def __post_init__(self) -> None:
         def tensor(value: Any) -> Any:
@@ -106,7 +109,11 @@ class Rows:
             return value
 
         object.__setattr__(self, "inputs", tensor(self.inputs))
-        for name, value in (("labels", self.labels), ("domains", self.domains)):
+        for name, value in (
+            ("labels", self.labels),
+            ("domains", self.domains),
+            ("ids", self.ids),
+        ):
             if value is not None and len(value) != len(self):
                 raise DataError(f"{len(value)} {name} for {len(self)} rows")
 
@@ -129,7 +136,14 @@ class Rows:
             return None if value is None else value[rows]
 
         inputs = self._index(rows) if self.in_memory else _Part(self.inputs, rows)
-        return replace(self, inputs=inputs, labels=cut(self.labels), domains=cut(self.domains))
+        ids = np.arange(len(self)) if self.ids is None else self.ids  # a part keeps the names
+        return replace(
+            self,
+            inputs=inputs,
+            labels=cut(self.labels),
+            domains=cut(self.domains),
+            ids=ids[rows],
+        )
 
     def without_labels(self) -> Rows:
         """The same rows; their labels cannot be read by mistake."""

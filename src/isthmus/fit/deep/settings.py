@@ -123,7 +123,7 @@ class Settings:
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name}={getattr(self, name)}", remedy="Give a value in [0, 1]")
         self._check_device()
-        if not 0 <= self.ema < 1:
+        if self.ema is None or not 0 <= self.ema < 1:
             raise UsageError(f"ema={self.ema}", remedy="Give a decay in [0, 1), e.g. 0.999")
 
     def _check_device(self) -> None:

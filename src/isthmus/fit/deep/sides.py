@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.data.domains import source_domains, split_domains
+from isthmus.data.domains import domain_masks, source_domains, split_domains
 from isthmus.fit.deep.rows import Rows
 from isthmus.types import Array
 
@@ -44,31 +44,36 @@ def sides_of(
     target_labeled: Any = None,
     *,
     augment: Callable[[Any], Any] | None = None,
+    ids: Array | None = None,
 ) -> Sides:
     """Rows of both domains taken apart, see `isthmus.fit.finetune.FineTunedClassifier.fit`."""
     Xt = labelled = domains = None
     alone = known_only(sample_domain, target_labeled)
+    ids = np.arange(len(X)) if ids is None else ids
     if sample_domain is None:
-        Xs, ys = X, y
+        Xs, ys, here = X, y, ids
     elif alone:
         marked = np.asarray(target_labeled, dtype=bool)
-        Xs, ys = X[marked], y[marked]
-        Xt = X[~marked] if not marked.all() else X
+        unmarked = ~marked if not marked.all() else marked
+        Xs, ys, here = X[marked], y[marked], ids[marked]
+        Xt, there = X[unmarked], ids[unmarked]
     else:
         parts = split_domains(X, y, sample_domain, target_labeled=target_labeled)
         Xs, ys, Xt = parts.Xs, parts.ys, parts.Xt
+        of_source = np.asarray(sample_domain) >= 0
+        here, there = ids[of_source], ids[~of_source]
         domains = np.unique(source_domains(sample_domain), return_inverse=True)[1]
         if parts.labeled.any():
-            labelled = (parts.Xt[parts.labeled], parts.yt)
+            labelled = (parts.Xt[parts.labeled], parts.yt, there[parts.labeled])
     classes = np.unique(ys if labelled is None else np.concatenate([ys, labelled[1]]))
 
-    def rows(inputs: Array, labels: Array, domains: Array | None = None) -> Rows:
-        return Rows(inputs, np.searchsorted(classes, labels), domains, transform=augment)
+    def rows(inputs: Array, labels: Array, ids: Array, domains: Array | None = None) -> Rows:
+        return Rows(inputs, np.searchsorted(classes, labels), domains, transform=augment, ids=ids)
 
     return Sides(
-        source=rows(Xs, ys, domains),
+        source=rows(Xs, ys, here, domains),
         known=None if labelled is None else rows(*labelled),
-        target=None if Xt is None else Rows(Xt, transform=augment),
+        target=None if Xt is None else Rows(Xt, transform=augment, ids=there),
         classes=classes,
         source_is_target=alone,
     )
@@ -82,12 +87,17 @@ def known_only(sample_domain: Any, target_labeled: Any) -> bool:
 
 
 def readable_labels(y: Any, sample_domain: Any, target_labeled: Any) -> Any:
-    """Labels with those that are not read made one of the others: None, NaN, anything may stand."""
-    if y is None or sample_domain is None or len(np.asarray(y, dtype=object)) != len(sample_domain):
+    """Labels with those that are not read made one of the others: None, NaN, anything may stand.
+
+    Raises
+    ------
+    DataError
+        If the marks of the rows have another length or type, or contradict one another.
+    """
+    if y is None or sample_domain is None:
         return y
-    read = np.asarray(sample_domain) >= 0
-    if target_labeled is not None and len(target_labeled) == len(read):
-        read = read | np.asarray(target_labeled, dtype=bool)
+    of_source, marked = domain_masks(sample_domain, len(y), target_labeled=target_labeled)
+    read = of_source | marked
     if read.all() or not read.any():
         return y
     known = np.asarray([value for value, kept in zip(y, read, strict=True) if kept])

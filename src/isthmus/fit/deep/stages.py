@@ -6,23 +6,27 @@ stage it was in; a finished stage is read back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from isthmus.align.after_training import AfterTraining
 from isthmus.align.base import Objective, Procedure
 from isthmus.align.domain_batch_norm import domains_of
 from isthmus.errors import UsageError
 from isthmus.fit.deep.loop import Watch, train
 from isthmus.fit.deep.network import Network
 from isthmus.fit.deep.rows import Rows
+from isthmus.fit.deep.seeds import stream
 from isthmus.fit.deep.settings import Settings
 from isthmus.fit.deep.state import Trained
 from isthmus.fit.deep.strategy import Plan
 from isthmus.fit.deep.task_alignment import TaskAlignment
+
+AFTER = 103  # tag of the seed
 
 
 @dataclass
@@ -70,12 +74,20 @@ def labelled_rows(source: Rows | None, labelled: Rows | None) -> Rows | None:
         inputs=inputs,
         labels=np.concatenate([source.labels, labelled.labels]),
         domains=np.concatenate([first, own]),
+        ids=np.concatenate([_named(source), _named(labelled, "labelled ")]),
     )
+
+
+def _named(rows: Rows, prefix: str = "") -> Any:
+    """Names of rows; positions, with a prefix, where they have none."""
+    if rows.ids is not None:
+        return rows.ids.astype(object)
+    return np.array([f"{prefix}{row}" for row in range(len(rows))], dtype=object)
 
 
 def adapt(
     network: Network,
-    method: Procedure | list[Objective] | None,
+    method: Procedure | AfterTraining | list[Objective] | None,
     *,
     source: Rows | None,
     target: Rows | None = None,
@@ -92,7 +104,7 @@ def adapt(
 
     Parameters
     ----------
-    method : Procedure, list of Objective, or None
+    method : Procedure, AfterTraining, list of Objective, or None
         None or []: labelled rows alone.
     labelled : Rows, optional
         Labelled target rows; they join the source as a domain of their own.
@@ -119,6 +131,15 @@ def adapt(
             remedy="Give the target rows, or train without a method",
         )
     _check_domains(network, source)
+    if isinstance(method, AfterTraining):
+        assert target is not None
+        method.check(network)
+        done = adapt(
+            network, None, source=source, labelled=labelled, settings=settings, folder=folder,
+            **common, **ordinary,
+        )  # fmt: skip
+        method.adapt(network, _mixed(target, settings))
+        return done
     if isinstance(method, Procedure) and not method.uses_source:
         if rows is not None:
             done.stages["source"] = train(
@@ -142,7 +163,7 @@ def adapt(
         )
         return done
     procedure = (
-        _with_smoothing(method, **ordinary)
+        with_smoothing(method, **ordinary)
         if isinstance(method, Procedure)
         else TaskAlignment(method or (), **ordinary)
     )
@@ -159,7 +180,14 @@ def adapt(
     return done
 
 
-def _with_smoothing(method: Procedure, *, label_smoothing: float = 0.0, **others: Any) -> Procedure:
+def _mixed(rows: Rows, settings: Settings) -> Iterator[Any]:
+    """All rows in batches of nearly one size, drawn without order."""
+    order = stream(settings.seed, AFTER).permutation(len(rows))
+    for part in np.array_split(order, -(-len(rows) // settings.batch_size)):
+        yield rows.batch(part).to(settings.place).inputs
+
+
+def with_smoothing(method: Procedure, *, label_smoothing: float = 0.0, **others: Any) -> Procedure:
     """A procedure has its own losses: of the ordinary options it takes the smoothing of labels."""
     asked = [name for name, value in others.items() if value and value != "classification"]
     if asked:
@@ -197,6 +225,7 @@ def three_steps(
     watch: Watch | None = None,
     score: Callable[[Network], Mapping[str, float]] | None = None,
     folder: str | Path | None = None,
+    on_step: Callable[[int, int], None] | None = None,
     **ordinary: Any,
 ) -> tuple[Staged, Mapping[str, float]]:
     """Train on the source, apply to the target, fine-tune on the target: the usual recipe.
@@ -225,6 +254,7 @@ def three_steps(
         settings=settings,
         watch=watch,
         folder=_sub(folder, "source"),
+        on_step=on_step,
     )
     between = {} if score is None else dict(score(network))
     second = target_settings or replace(settings, lr=settings.lr / 10)
@@ -236,6 +266,7 @@ def three_steps(
         plan=plan,
         watch=watch,
         folder=_sub(folder, "target"),
+        on_step=on_step,
     )
     return done, between
 

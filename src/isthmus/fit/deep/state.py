@@ -17,6 +17,7 @@ from isthmus.fit.deep.ema import MovingAverage
 from isthmus.fit.deep.network import Network
 from isthmus.fit.deep.parallel import World
 from isthmus.fit.deep.settings import Settings
+from isthmus.fit.deep.surgery import copies
 
 
 @dataclass
@@ -146,7 +147,7 @@ class RunState:
         best = scores.index(max(scores))
         if best == len(scores) - 1:
             state = self.average.state() if self.average else self.network.state_dict()
-            self._best = {key: t.detach().clone() for key, t in state.items()}
+            self._best = copies(state)
         elif patience is not None and len(scores) - 1 - best >= patience:
             by = "by the evidence" if name == "evidence" else "on held-out rows"
             self.finished = f"no better {by} for {patience} epochs; best: epoch {best}"

@@ -1,70 +1,24 @@
-"""Model surgery: cut, drop, re-initialise, add a head, copy weights with a full account."""
+"""Model surgery: cut, drop, re-initialise, add a head."""
 
 from __future__ import annotations
 
+import copy
 import fnmatch
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from isthmus.backbone.networks import Captured, Pooled, find_layer
-from isthmus.backbone.weights import read_state
-from isthmus.errors import BackboneError, UsageError
+from isthmus.errors import UsageError
 from isthmus.fit.deep.seeds import counter_seed, own_randomness, set_seed
-
-log = logging.getLogger(__name__)
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU, "sigmoid": nn.Sigmoid,
     "none": nn.Identity,
 }  # fmt: skip
-_COUNTER = "num_batches_tracked"  # of batch norm; files from before 2017 lack it
-
-
-@dataclass(frozen=True)
-class CopyReport:
-    """Where every tensor of both sides went.
-
-    Parameters
-    ----------
-    loaded : tuple of str
-        Tensors of the network that now hold the given values.
-    missing : tuple of str
-        Tensors of the network that were not given and stay as they were.
-    unexpected : tuple of str
-        Given tensors that the network does not have.
-    mis_shaped : tuple of str
-        ``name (given shape) for (own shape)``; they stay as they were.
-    """
-
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-    mis_shaped: tuple[str, ...] = ()
-    where: str = field(default="", compare=False)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every tensor of both sides found its place."""
-        return not (self.missing or self.unexpected or self.mis_shaped)
-
-    def __str__(self) -> str:
-        total = len(self.loaded) + len(self.missing) + len(self.mis_shaped)
-        text = f"{len(self.loaded)} of {total} tensors loaded"
-        for kind, names in (
-            ("missing", self.missing),
-            ("unexpected", self.unexpected),
-            ("of another shape", self.mis_shaped),
-        ):
-            if names:
-                more = f", ... ({len(names)})" if len(names) > 6 else ""
-                text += f"; {kind}: {', '.join(names[:6])}{more}"
-        return text
 
 
 def cut(module: nn.Module, layer: str, *, pooling: str | None = None) -> nn.Module:
@@ -127,13 +81,14 @@ def reinitialise(module: nn.Module, layers: Sequence[str], *, seed: int = 0) -> 
     Raises
     ------
     UsageError
-        If there is no such layer, or one below it has weights and no rule to draw them; nothing is
-        changed then.
+        If there is no such layer, or one below it has weights and no rule to draw them, or computes
+        them from others; nothing is changed then.
     """
     drawn: list[list[Any]] = []
     for layer in layers:
         drawn.append([])
         for name, part in find_layer(module, layer).named_modules():
+            _check_drawn(part, f"{layer}.{name}".rstrip("."))
             # attention has the rule under a name of its own
             rule = getattr(part, "reset_parameters", None) or getattr(
                 part, "_reset_parameters", None
@@ -148,6 +103,24 @@ def reinitialise(module: nn.Module, layers: Sequence[str], *, seed: int = 0) -> 
             for rule in rules:
                 rule()
     return module
+
+
+def _check_drawn(part: nn.Module, where: str) -> None:
+    """What is drawn for a computed weight would be lost at the next forward pass."""
+    known = part._parameters
+    old = [
+        name not in known and (f"{name}_orig" in known or f"{name}_g" in known)
+        for name in ("weight", "bias")
+    ]
+    if parametrize.is_parametrized(part) or any(old):
+        raise UsageError(
+            f"the weights of a {type(part).__name__.removeprefix('Parametrized')} are computed "
+            "from others",
+            where=where,
+            why="by a parametrization: a spectral or weight norm, or a low-rank update",
+            remedy="Draw them before it is added, or remove it first: merge_lora(...), "
+            "remove_parametrizations(...)",
+        )
 
 
 def _no_rule(part: nn.Module, where: str) -> UsageError:
@@ -169,9 +142,11 @@ def he_initialise(module: nn.Module, *, seed: int = 0) -> nn.Module:
     Raises
     ------
     UsageError
-        If a layer has weights and no rule to draw them; nothing is changed then.
+        If a layer has weights and no rule to draw them, or computes them from others; nothing is
+        changed then.
     """
     for name, part in module.named_modules():
+        _check_drawn(part, name)
         own = any(True for _ in part.parameters(recurse=False))
         if own and not callable(getattr(part, "reset_parameters", None)):
             raise _no_rule(part, name)
@@ -238,97 +213,8 @@ def make_head(
     return nn.Sequential(*parts, nn.Linear(width, num_classes))
 
 
-def copy_weights(
-    module: nn.Module,
-    state: Mapping[str, Tensor] | nn.Module | str | Path,
-    *,
-    rename: Mapping[str, str] | None = None,
-    allow: Sequence[str] = (),
-) -> CopyReport:
-    """Copy weights into a network; every tensor of both sides is accounted for.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Changed in place, only if nothing is refused.
-    state : module, mapping of names to tensors, or a file
-        ``.safetensors``, ``.pt`` / ``.pth`` (tensors only; nothing is executed), ``.keras`` or
-        ``.h5`` (see `isthmus.fit.deep.keras_state`).
-    rename : mapping of str to str
-        Leading part of a given name -> leading part of the network's: ``{"fc.": "head."}``.
-    allow : sequence of str
-        Patterns (``head.*``) of tensors that may be missing, unexpected or of another shape.
-
-    Returns
-    -------
-    CopyReport
-
-    Raises
-    ------
-    BackboneError
-        Naming the tensors that found no place and are not allowed to.
-    """
-    where = "the given weights"
-    if isinstance(state, (str, Path)):
-        where = str(state)
-        if Path(state).suffix.lower() in (".keras", ".h5", ".hdf5"):
-            from isthmus.fit.deep.keras_state import keras_state
-
-            state = keras_state(state, module)
-        else:
-            state = read_state(state)
-    elif isinstance(state, nn.Module):
-        where, state = type(state).__name__, state.state_dict()
-    given: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        for old, new in (rename or {}).items():
-            if name.startswith(old):
-                name = new + name[len(old) :]
-                break
-        if name in given:
-            raise BackboneError(f"two of the given tensors are named {name!r}", where=where)
-        given[name] = tensor
-    own = module.state_dict()
-    fitting = [n for n in own if n in given and given[n].shape == own[n].shape]
-    report = CopyReport(
-        loaded=tuple(fitting),
-        missing=tuple(n for n in own if n not in given and not n.endswith(_COUNTER)),
-        unexpected=tuple(n for n in given if n not in own),
-        mis_shaped=tuple(
-            f"{n} {tuple(given[n].shape)} for {tuple(own[n].shape)}"
-            for n in own
-            if n in given and given[n].shape != own[n].shape
-        ),
-        where=where,
-    )
-    faults = {
-        kind: [n for n in names if not _matches(n.split(" (")[0], allow)]
-        for kind, names in (
-            ("missing", report.missing),
-            ("unexpected", report.unexpected),
-            ("of another shape", report.mis_shaped),
-        )
-    }
-    if any(faults.values()) or not fitting:
-        listed = "; ".join(
-            f"{len(names)} {kind}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"
-            for kind, names in faults.items()
-            if names
-        )
-        raise BackboneError(
-            "the weights do not fit the network" if fitting else "no tensor fits the network",
-            where=where,
-            why=listed or str(report),
-            remedy="Rename them (rename=), or allow by name what may be absent (allow=['head.*'])",
-        )
-    with torch.no_grad():
-        for name in fitting:
-            own[name].copy_(given[name])
-    log.info("%s: %s", where, report)
-    return report
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name is chosen by patterns: ``head`` (all inside), ``*.bias``."""
     return any(
         fnmatch.fnmatchcase(name, pattern) or name.startswith(f"{pattern}.") for pattern in patterns
     )
@@ -344,12 +230,20 @@ def select(module: nn.Module, patterns: Sequence[str]) -> list[str]:
     """
     names = [name for name, _ in module.named_parameters()]
     for pattern in patterns:
-        if not any(_matches(name, [pattern]) for name in names):
+        if not any(matches(name, [pattern]) for name in names):
             find_layer(module, pattern)  # says which names come close
             raise UsageError(f"{pattern!r} holds no weights")
-    return [name for name in names if _matches(name, patterns)]
+    return [name for name in names if matches(name, patterns)]
 
 
 def state_of(module: nn.Module) -> dict[str, Any]:
-    """Copies of all tensors of a module, to compare or to put back."""
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+    """Copies of all that a module keeps, tensors and other state, to compare or to put back."""
+    return copies(module.state_dict())
+
+
+def copies(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a ``state_dict`` as copies: ``get_extra_state`` gives what is no tensor."""
+    return {
+        name: value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+        for name, value in state.items()
+    }

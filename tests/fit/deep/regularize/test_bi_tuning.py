@@ -6,7 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from isthmus.fit.deep.regularize.bi_tuning import BiTuning, contrast  # noqa: E402
+from isthmus.errors import UsageError  # noqa: E402
+from isthmus.fit.deep.network import Network  # noqa: E402
+from isthmus.fit.deep.regularize.bi_tuning import BiTuning, contrast, read_last  # noqa: E402
+from isthmus.types import DomainBatch  # noqa: E402
 
 
 def test_contrast_with_one_own_key_is_a_cross_entropy():
@@ -52,3 +55,42 @@ def test_the_slow_copy_follows_slowly(network, inputs, see, built, moved):
     penalty(network, see(network, inputs))
     wanted = 0.9 * start + 0.1 * network.head.weight.detach()
     torch.testing.assert_close(penalty.slow.head.weight.detach(), wanted)
+
+
+def test_of_a_dense_head_it_sees_what_the_last_layer_reads(network, inputs, built):
+    """The same as with the dense layers in the bottleneck and the last one as the head."""
+    nn = torch.nn
+    inner = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU()).double()
+    last = nn.Linear(5, 3).double()
+    network.body.conv._forward_hooks.clear()  # `network` looks at it; these two do not
+    deep = Network(network.body, 3, head=nn.Sequential(*inner, last))
+    plain = Network(network.body, 3, bottleneck=nn.Sequential(*inner, nn.Identity()), head=last)
+    values = []
+    for net in (deep.eval(), plain.eval()):
+        z = net.features(inputs)
+        batch = DomainBatch(z, net.head(z), torch.arange(len(inputs)) % 3, inputs)
+        values.append(built(BiTuning(width=4), net).eval()(net, batch))
+    torch.testing.assert_close(values[0], values[1])
+    values[0].backward()
+    assert last.weight.grad.any() and inner[0].weight.grad.any()
+    assert read_last(last, inputs) is inputs
+
+
+def test_reading_a_head_once_more_moves_no_statistics():
+    nn = torch.nn
+    head = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3))
+    z = torch.randn(4, 6)
+    kept = {name: value.clone() for name, value in head.state_dict().items()}
+    found = read_last(head, z)
+    assert all(torch.equal(value, kept[name]) for name, value in head.state_dict().items())
+    torch.testing.assert_close(found, head[:3](z))
+    assert not head[3]._forward_pre_hooks
+
+
+def test_a_head_without_a_row_of_weights_a_class_is_refused(network, built):
+    network.head = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.LayerNorm(4))
+    with pytest.raises(UsageError, match="4 values for 3 classes"):
+        built(BiTuning(), network)
+    network.head = torch.nn.LayerNorm(6)
+    with pytest.raises(UsageError, match=r"has no linear layer.*make_head"):
+        built(BiTuning(), network)

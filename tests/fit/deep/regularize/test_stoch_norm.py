@@ -72,3 +72,18 @@ def test_the_layers_of_a_network_are_swapped(network, inputs):
         swap_stoch_norm(torch.nn.Linear(2, 2))
     with pytest.raises(UsageError, match="probability"):
         StochNorm(layer(), p=1.5)
+
+
+def test_one_row_is_normalised_by_the_running_statistics_which_stay():
+    bn = layer()
+    wanted = copy.deepcopy(bn).eval()(rows(1))
+    ours = StochNorm(bn, p=0.5)
+    kept = copy.deepcopy(ours.state_dict())
+    torch.testing.assert_close(ours(rows(1)), wanted)
+    assert all(torch.equal(value, kept[name]) for name, value in ours.state_dict().items())
+
+
+def test_a_layer_that_stands_twice_is_one_layer_again():
+    bn = layer()
+    net = swap_stoch_norm(torch.nn.Sequential(bn, torch.nn.ReLU(), bn))
+    assert isinstance(net[0], StochNorm) and net[0] is net[2]

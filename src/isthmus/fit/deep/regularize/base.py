@@ -7,13 +7,14 @@ The loop calls `build` once, on the network as it is before the first step, and 
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from isthmus.errors import UsageError
+from isthmus.errors import UsageError, is_out_of_memory
 from isthmus.types import DomainBatch
 
 NEW = ("bottleneck", "head")  # parts of a network that start from chance
@@ -40,6 +41,8 @@ class Regularizer(nn.Module, ABC):
 
     #: whether a copy of the pretrained network is kept
     needs_pretrained: ClassVar[bool] = True
+    #: what of the pretrained network is called; "" where its weights alone are read
+    calls: ClassVar[str] = "features"
 
     def build(self, network: nn.Module, num_classes: int) -> None:
         """Called once before training; a method with modules of its own makes them in `prepare`.
@@ -47,10 +50,24 @@ class Regularizer(nn.Module, ABC):
         Raises
         ------
         UsageError
-            If the network lacks what the method reads.
+            If the network lacks what the method reads, or the weight is none.
         """
+        if not 0 <= self.trade_off < math.inf:
+            raise UsageError(
+                f"trade_off={self.trade_off}",
+                where=type(self).__name__,
+                why="a negative weight asks for the opposite of the method",
+                remedy="Give a finite number, 0 or more",
+            )
         if self.needs_pretrained:
-            teacher = copied(self._pretrained[0] if self._pretrained else network)
+            given = self._pretrained[0] if self._pretrained else network
+            if self.calls and not callable(getattr(given, self.calls, None)):
+                raise UsageError(
+                    f"the pretrained {type(given).__name__} has no {self.calls}()",
+                    where=type(self).__name__,
+                    remedy="Give a Network(body, num_classes) of isthmus.fit.deep.network",
+                )
+            teacher = copied(given)
             place = next(iter(network.parameters()), torch.empty(0)).device
             self._teacher = (teacher.to(place).eval().requires_grad_(False),)
         self.prepare(network, num_classes)
@@ -74,8 +91,7 @@ class Regularizer(nn.Module, ABC):
     @torch.no_grad()
     def recall(self, inputs: Any) -> Tensor:
         """(n, d) features that the pretrained network makes of `inputs`."""
-        features: Tensor = self.pretrained.features(inputs)
-        return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
+        return wide(self.pretrained.features(inputs))
 
     def forward(self, network: nn.Module, batch: DomainBatch) -> Tensor:
         """The weighted penalty of one step, a scalar.
@@ -95,11 +111,62 @@ class Regularizer(nn.Module, ABC):
 
 
 def copied(network: nn.Module) -> nn.Module:
-    """A deep copy; what hooks kept of the last forward pass has a graph and cannot be copied."""
+    """A deep copy; what hooks kept of the last forward pass has a graph and cannot be copied.
+
+    Raises
+    ------
+    UsageError
+        If the network keeps other tensors with a graph.
+    """
     kept = getattr(network, "_seen", None)
     if isinstance(kept, dict):
         kept.clear()
-    return copy.deepcopy(network)
+    try:
+        return copy.deepcopy(network)
+    except RuntimeError as error:
+        if "deepcopy" not in str(error):
+            raise
+        raise UsageError(
+            f"the {type(network).__name__} cannot be copied",
+            why="a layer keeps a tensor that was computed, as the old weight_norm and "
+            "spectral_norm of torch.nn.utils do",
+            remedy="Use those of torch.nn.utils.parametrizations",
+        ) from None
+
+
+def wide(value: Tensor) -> Tensor:
+    """Half precision as float32, anything else as it is."""
+    return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+
+
+def wide_copy(head: nn.Module) -> nn.Module:
+    """A copy of a head that reads what `wide` gives."""
+    made = copied(head)
+    half = any(p.dtype in (torch.float16, torch.bfloat16) for p in made.parameters())
+    return made.float() if half else made
+
+
+def answers(head: nn.Module, features: Tensor, *, where: str) -> Tensor:
+    """Logits of a head that came from elsewhere.
+
+    Raises
+    ------
+    UsageError
+        If it is made for other features.
+    """
+    try:
+        logits: Tensor = head(features)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise UsageError(
+            "the source head cannot read the features",
+            where=where,
+            why=f"the network gives {tuple(features.shape[1:])} a row: {str(error)[:120]}",
+            remedy="Give a head of that width; a network with a bottleneck has other features "
+            "than its body",
+        ) from None
+    return logits
 
 
 def is_new(name: str, new: tuple[str, ...]) -> bool:
@@ -116,6 +183,9 @@ def labelled(batch: DomainBatch) -> tuple[Tensor, Tensor]:
         If the batch has no class labels.
     """
     if batch.labels is None or batch.labels.is_floating_point() or batch.labels.ndim != 1:
-        raise UsageError("this penalty needs one class label a row")
+        raise UsageError(
+            "this penalty needs one class label a row",
+            remedy="Leave it out, or use one of features alone: delta, bss, rkd, l2-sp",
+        )
     rows = (batch.labels >= 0).nonzero()[:, 0]
     return rows, batch.labels[rows]

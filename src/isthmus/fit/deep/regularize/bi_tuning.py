@@ -7,10 +7,17 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
-from isthmus.fit.deep.regularize.base import Regularizer, copied, labelled
+from isthmus.errors import UsageError
+from isthmus.fit.deep.regularize.base import Regularizer, copied, labelled, wide
 from isthmus.types import DomainBatch
+
+_NEEDED = {
+    "why": "its weights are compared with the rows, one a class",
+    "remedy": "End the head with a linear layer: make_head(...), or leave this penalty out",
+}
 
 
 class BiTuning(Regularizer):
@@ -34,9 +41,10 @@ class BiTuning(Regularizer):
 
     Notes
     -----
-    The head must be one linear layer. Key and query are made of the same inputs (the paper: two
-    augmented views); dropout and the copy's lag tell them apart. The slow copy and the queue are
-    part of the saved state.
+    Features are what the head's last linear layer reads: with dense layers before it they are
+    computed once more from the batch's features, dropout drawn anew. Key and query are made of the
+    same inputs (the paper: two augmented views); dropout and the copy's lag tell them apart. The
+    slow copy and the queue are part of the saved state.
     """
 
     keys_h: Tensor
@@ -60,8 +68,15 @@ class BiTuning(Regularizer):
 
     def prepare(self, network: nn.Module, num_classes: int) -> None:
         """The slow copy, the projections and an empty queue."""
-        head = network.get_submodule("head")
-        size = head.get_parameter("weight").shape[1]
+        last = last_linear(network.get_submodule("head"))
+        if last.out_features != num_classes:
+            raise UsageError(
+                f"the head's last linear layer gives {last.out_features} values for "
+                f"{num_classes} classes",
+                where="BiTuning",
+                **_NEEDED,
+            )
+        size = last.in_features
         self.projector = nn.Linear(size, self.width)
         self.slow = copied(network).requires_grad_(False)
         self.slow_projector = copy.deepcopy(self.projector).requires_grad_(False)
@@ -75,16 +90,19 @@ class BiTuning(Regularizer):
         if not len(rows):
             return batch.features.sum() * 0
         with torch.no_grad():
-            h = self.slow.features(batch.inputs)[rows].to(self.keys_h)  # type: ignore[operator]
+            slow: Tensor = self.slow.features(batch.inputs)  # type: ignore[operator]
+            h = read_last(self.slow.get_submodule("head"), slow)[rows].to(self.keys_h)
             p = F.normalize(self.slow_projector(h), dim=1)
-        query = F.normalize(self.projector(batch.features[rows]), dim=1)
-        weight = network.get_submodule("head").get_parameter("weight")
+        head = network.get_submodule("head")
+        z = wide(read_last(head, batch.features))[rows]
+        query = F.normalize(self.projector(z), dim=1)
+        weight = wide(last_linear(head).weight)
         there = torch.arange(self.queue, device=labels.device) < self.filled[:, None]
         classes = torch.arange(len(self.filled), device=labels.device)[:, None].expand_as(there)
         owner = torch.cat([labels, classes[there]])
         same = labels[:, None] == owner[None]
         # which rows belong to the class? Those of this step are the network's own, with gradient
-        features = F.normalize(torch.cat([batch.features[rows], self.keys_h[there]]), dim=1)
+        features = F.normalize(torch.cat([z, self.keys_h[there]]), dim=1)
         by_class = F.normalize(weight, dim=1)[labels] @ features.T
         projections = torch.cat([p, self.keys_p[there]])
         loss = contrast(by_class, same, self.temperature)
@@ -109,6 +127,40 @@ class BiTuning(Regularizer):
             self.keys_h[label] = torch.cat([h[own], self.keys_h[label]])[: self.queue]
             self.keys_p[label] = torch.cat([p[own], self.keys_p[label]])[: self.queue]
             self.filled[label] = (self.filled[label] + own.sum()).clamp_max(self.queue)
+
+
+def last_linear(head: nn.Module) -> nn.Linear:
+    """The linear layer whose weights stand for the classes.
+
+    Raises
+    ------
+    UsageError
+        If the head has none.
+    """
+    found = [part for part in head.modules() if isinstance(part, nn.Linear)]
+    if not found:
+        raise UsageError(
+            f"the head, a {type(head).__name__}, has no linear layer",
+            where="BiTuning",
+            **_NEEDED,
+        )
+    return found[-1]
+
+
+def read_last(head: nn.Module, features: Tensor) -> Tensor:
+    """(n, d): what the last linear layer of a head reads; the head's statistics stay."""
+    last = last_linear(head)
+    if last is head:
+        return features
+    seen: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    kind = last.weight.dtype
+    buffers = {name: value.clone() for name, value in head.named_buffers()}
+    try:
+        functional_call(head, buffers, (features.to(kind),))
+    finally:
+        hook.remove()
+    return seen[-1]
 
 
 def contrast(similarity: Tensor, same: Tensor, temperature: float) -> Tensor:

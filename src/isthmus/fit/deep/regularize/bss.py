@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from isthmus.errors import UsageError
 from isthmus.fit.deep.regularize.base import Regularizer
 from isthmus.types import DomainBatch
 
@@ -21,14 +22,14 @@ class BSS(Regularizer):
     Parameters
     ----------
     k : int, default=1
-        The paper's; at most min(n, d) are there.
+        The paper's, 1 or more; at most min(n, d) are there.
     trade_off : float, default=0.001
         The paper's eta.
 
     Notes
     -----
-    Looks at the features (n, d) of the batch; nothing pretrained is read. With fewer rows than
-    features (the usual case) it is the spectrum of the batch, as in the paper.
+    Looks at the features (n, d) of the batch, maps flattened; nothing pretrained is read. With
+    fewer rows than features (the usual case) it is the spectrum of the batch, as in the paper.
     """
 
     needs_pretrained: ClassVar[bool] = False
@@ -37,6 +38,20 @@ class BSS(Regularizer):
         super().__init__(trade_off=trade_off)
         self.k = k
 
+    def prepare(self, network: nn.Module, num_classes: int) -> None:
+        """Check the number of values.
+
+        Raises
+        ------
+        UsageError
+            If it is below 1.
+        """
+        if self.k < 1:
+            raise UsageError(f"k={self.k}", where="BSS", remedy="Give 1 or more")
+
     def penalty(self, network: nn.Module, batch: DomainBatch) -> Tensor:
-        values: Tensor = torch.linalg.svdvals(batch.features)
+        features = batch.features.flatten(1)
+        if not bool(torch.isfinite(features).all()):  # the loop refuses a loss that is no number
+            return features.sum() * torch.nan
+        values: Tensor = torch.linalg.svdvals(features)
         return values[-self.k :].square().sum()

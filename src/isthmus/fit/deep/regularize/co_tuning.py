@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from isthmus.errors import UsageError
-from isthmus.fit.deep.regularize.base import Regularizer, labelled
+from isthmus.fit.deep.regularize.base import Regularizer, answers, labelled, wide_copy
 from isthmus.types import DomainBatch
 
 
@@ -42,13 +41,18 @@ class CoTuning(Regularizer):
     ) -> None:
         super().__init__(trade_off=trade_off)
         sums = relationship.sum(-1)
-        if relationship.ndim != 2 or not torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
+        shares = bool((relationship >= 0).all())
+        if (
+            relationship.ndim != 2
+            or not shares
+            or not torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+        ):
             raise UsageError(
                 "the relationship is a table (target classes, source classes) of shares",
                 where="CoTuning",
                 remedy="Use category_relationship(...)",
             )
-        self.source_head = copy.deepcopy(source_head).requires_grad_(True)
+        self.source_head = wide_copy(source_head).requires_grad_(True)
         self.register_buffer("relationship", relationship.detach().clone())
 
     def prepare(self, network: nn.Module, num_classes: int) -> None:
@@ -69,8 +73,15 @@ class CoTuning(Regularizer):
         rows, labels = labelled(batch)
         if not len(rows):
             return batch.features.sum() * 0
-        log_proba = self.source_head(batch.features[rows]).log_softmax(1)
+        log_proba = answers(self.source_head, batch.features[rows], where="CoTuning").log_softmax(1)
         wanted = self.get_buffer("relationship")[labels]
+        if log_proba.shape != wanted.shape:
+            raise UsageError(
+                f"the source head answers {log_proba.shape[1]} classes, the relationship has "
+                f"{wanted.shape[1]}",
+                where="CoTuning",
+                remedy="Use category_relationship(...) of what this head predicts",
+            )
         return -(wanted * log_proba).sum(1).mean()
 
 

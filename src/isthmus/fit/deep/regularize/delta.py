@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,8 @@ class DELTA(Regularizer):
     0.01 / 2 on the head: use the optimizer's.
     """
 
+    calls: ClassVar[str] = "outputs"
+
     def __init__(
         self,
         *,
@@ -50,10 +53,12 @@ class DELTA(Regularizer):
 
     def prepare(self, network: nn.Module, num_classes: int) -> None:
         known = {"features", *getattr(network, "layers", ())}
+        other = set(getattr(self.pretrained, "layers", ())) | {"features"}
         for name in self.layers:
-            if name not in known:
+            if name not in known or name not in other:
+                whose = "pretrained network" if name in known else "network"
                 raise UsageError(
-                    f"the network gives no layer {name!r}",
+                    f"the {whose} gives no layer {name!r}",
                     where="DELTA",
                     remedy="Name it in Network(layers=...)",
                 )
@@ -65,10 +70,23 @@ class DELTA(Regularizer):
         for name in self.layers:
             now = batch.features if name == "features" else batch.layers[name]
             then = before.features if name == "features" else before.layers[name]
+            if now.shape != then.shape:
+                raise UsageError(
+                    f"{name!r} is {tuple(now.shape[1:])} a row, and was {tuple(then.shape[1:])}",
+                    where="DELTA",
+                    why="changes are taken value by value",
+                    remedy="Give a pretrained network of the same layers",
+                )
             changes = (now - then).square().flatten(2).sum(2) if now.ndim > 2 else (now - then) ** 2
             weights = None if self.attention is None else self.attention.get(name)
             if weights is None:
                 total = total + changes.mean(1).mean()
+            elif weights.shape != changes.shape[1:]:
+                raise UsageError(
+                    f"weights {tuple(weights.shape)} for {changes.shape[1]} channels of {name!r}",
+                    where="DELTA",
+                    remedy="Use channel_attention(...) of that layer",
+                )
             else:
                 total = total + (changes * weights.to(changes)).sum(1).mean()
         return total

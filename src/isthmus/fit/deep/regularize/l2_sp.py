@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from isthmus.errors import UsageError
-from isthmus.fit.deep.regularize.base import NEW, Regularizer, is_new
+from isthmus.fit.deep.regularize.base import NEW, Regularizer, is_new, wide
 from isthmus.types import DomainBatch
 
 
@@ -33,6 +35,8 @@ class L2SP(Regularizer):
     Set the optimizer's weight decay to 0: it pulls the same weights towards 0. Parameters that
     are frozen cost nothing. Scales and shifts of normalisation layers are weights like others.
     """
+
+    calls: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -65,7 +69,7 @@ class L2SP(Regularizer):
             if not value.requires_grad:
                 continue
             if is_new(name, self.new):
-                fresh = fresh + value.square().sum()
+                fresh = fresh + wide(value).square().sum()
             else:
-                old = old + (value - self._start[name]).square().sum()
+                old = old + (wide(value) - wide(self._start[name])).square().sum()
         return self.alpha / 2 * old + self.beta / 2 * fresh

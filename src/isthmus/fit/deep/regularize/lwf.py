@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus.fit.deep.regularize.base import Regularizer
+from isthmus.errors import UsageError
+from isthmus.fit.deep.regularize.base import Regularizer, answers, wide_copy
 from isthmus.types import DomainBatch
 
 
@@ -45,14 +44,26 @@ class LwF(Regularizer):
         self._given = (source_head,)
 
     def prepare(self, network: nn.Module, num_classes: int) -> None:
-        old = self._given[0] if self._given[0] is not None else self.pretrained.head
-        self._old = (copy.deepcopy(old).eval().requires_grad_(False),)
-        self.source_head = copy.deepcopy(old).requires_grad_(True)
+        old = self._given[0] if self._given[0] is not None else self._own_head()
+        place = next(self.pretrained.parameters(), torch.empty(0)).device
+        self._old = (wide_copy(old).to(place).eval().requires_grad_(False),)
+        self.source_head = wide_copy(old).requires_grad_(True)
+
+    def _own_head(self) -> nn.Module:
+        head = getattr(self.pretrained, "head", None)
+        if not isinstance(head, nn.Module):
+            raise UsageError(
+                f"the pretrained {type(self.pretrained).__name__} has no head",
+                where="LwF",
+                remedy="Give the old one: LwF(source_head)",
+            )
+        return head
 
     def penalty(self, network: nn.Module, batch: DomainBatch) -> Tensor:
         with torch.no_grad():
-            wanted = self._old[0](self.recall(batch.inputs))
-        return distillation(self.source_head(batch.features), wanted, self.temperature)
+            wanted = answers(self._old[0], self.recall(batch.inputs), where="LwF")
+        now = answers(self.source_head, batch.features, where="LwF")
+        return distillation(now, wanted, self.temperature)
 
 
 def distillation(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:

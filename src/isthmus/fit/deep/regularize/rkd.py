@@ -25,7 +25,7 @@ class RKD(Regularizer):
     trade_off : float, default=1.0
         Beside a cross-entropy; the paper uses 25 for embeddings alone.
     pretrained : nn.Module, optional
-        See `Regularizer`. Its features may have another width.
+        See `Regularizer`. Its features may have another width; maps are flattened.
 
     Notes
     -----
@@ -45,7 +45,7 @@ class RKD(Regularizer):
         self.distance, self.angle = distance, angle
 
     def penalty(self, network: nn.Module, batch: DomainBatch) -> Tensor:
-        before, now = self.recall(batch.inputs), batch.features
+        before, now = self.recall(batch.inputs).flatten(1), batch.features.flatten(1)
         total = now.sum() * 0
         if self.distance and len(now) > 1:
             total = total + self.distance * F.smooth_l1_loss(distances(now), distances(before))

@@ -29,6 +29,11 @@ class StochNorm(nn.Module):
     ------
     UsageError
         If the layer keeps no running statistics, or `p` is no probability.
+
+    Notes
+    -----
+    One value a channel (a batch of one row of features) has no spread: it is normalised by the
+    running statistics, which stay as they are.
     """
 
     def __init__(self, layer: _BatchNorm, *, p: float = 0.5) -> None:
@@ -51,14 +56,16 @@ class StochNorm(nn.Module):
             return F.batch_norm(x, mean, var, self.weight, self.bias, False, 0.0, self.eps)
         # before the statistics take in this batch; buffers, so no gradient passes through them
         running = F.batch_norm(x, mean.clone(), var.clone(), None, None, False, 0.0, self.eps)
-        self.get_buffer("num_batches_tracked").add_(1)
-        momentum = self.momentum
-        if momentum is None:  # torch: the mean over all batches
-            momentum = 1 / float(self.get_buffer("num_batches_tracked"))
-        batch = F.batch_norm(x, mean, var, None, None, True, momentum, self.eps)
         shape = (1, -1, *[1] * (x.ndim - 2))
         chosen = torch.rand(x.shape[1], device=x.device) < self.p
-        z = torch.where(chosen.view(shape), running, batch)
+        z = running
+        if x.numel() > x.shape[1]:
+            self.get_buffer("num_batches_tracked").add_(1)
+            momentum = self.momentum
+            if momentum is None:  # torch: the mean over all batches
+                momentum = 1 / float(self.get_buffer("num_batches_tracked"))
+            batch = F.batch_norm(x, mean, var, None, None, True, momentum, self.eps)
+            z = torch.where(chosen.view(shape), running, batch)
         if self.weight is not None:
             z = z * self.weight.view(shape)
         return z if self.bias is None else z + self.bias.view(shape)
@@ -74,14 +81,15 @@ def swap_stoch_norm(model: nn.Module, *, p: float = 0.5) -> nn.Module:
     """
     found = {
         name: module
-        for name, module in model.named_modules()
+        for name, module in model.named_modules(remove_duplicate=False)
         if isinstance(module, _BatchNorm) and module.running_mean is not None
     }
     if not found:
         raise UsageError("the network has no batch normalisation", where="swap_stoch_norm")
     if "" in found:
         return StochNorm(found[""], p=p)
-    for name, module in found.items():
+    made = {id(module): StochNorm(module, p=p) for module in found.values()}
+    for name, module in found.items():  # a layer that stands twice is one layer again
         parent, _, last = name.rpartition(".")
-        setattr(model.get_submodule(parent), last, StochNorm(module, p=p))
+        setattr(model.get_submodule(parent), last, made[id(module)])
     return model
