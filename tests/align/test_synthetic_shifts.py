@@ -18,11 +18,13 @@ from torch import nn  # noqa: E402
 
 from isthmus.align.base import Objective  # noqa: E402
 from isthmus.align.registry import find, made  # noqa: E402
+from isthmus.data.domains import stack_domains  # noqa: E402
 from isthmus.fit.deep.loop import train  # noqa: E402
 from isthmus.fit.deep.network import Network  # noqa: E402
 from isthmus.fit.deep.rows import Rows  # noqa: E402
 from isthmus.fit.deep.settings import Settings  # noqa: E402
 from isthmus.fit.deep.task_alignment import TaskAlignment  # noqa: E402
+from isthmus.fit.finetune import FineTunedClassifier  # noqa: E402
 from isthmus.types import DomainBatch  # noqa: E402
 
 SEEDS = range(200, 204)  # the defaults were chosen on others, 100 to 109
@@ -156,3 +158,25 @@ def test_the_defaults_beat_source_only(name, draw, source_only):
 def test_the_settings_for_features_beat_source_only(name, source_only):
     gain = accuracies(moons, lambda: made(name, on_features=True)) - source_only[moons]
     assert np.mean(gain) > 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dann", "cdan", "mdd", "wdgrl"])
+def test_by_name_in_the_estimator_they_beat_source_only(name):
+    """All as it is but the layers: the moons keep their shape on the way into the network."""
+    gains = []
+    for seed in SEEDS:
+        Xs, ys, Xt, yt = moons(seed)
+        X, y, domain, _ = stack_domains(Xs, ys, Xt)
+        right = [
+            np.mean(
+                FineTunedClassifier(method=method, hidden=(64, 64), random_state=seed)
+                .fit(X, y, sample_domain=domain)
+                .predict(Xt)
+                == yt
+            )
+            for method in (name, None)
+        ]
+        gains.append(right[0] - right[1])
+    assert np.mean(gains) > 0.03
+    assert min(gains) > -0.01
