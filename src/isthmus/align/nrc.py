@@ -81,6 +81,16 @@ class NRC(Procedure):
         features, logits = zip(*evaluated(self.network, self.target), strict=True)
         self.memory.features.copy_(F.normalize(torch.cat(features).float(), dim=1))
         self.memory.proba.copy_(torch.cat(logits).float().softmax(1))
+        # such a row is every batch's: it is no neighbour, nor is it far from any
+        bad = (~torch.isfinite(self.memory.features).all(1)).nonzero()[:, 0].cpu().numpy()
+        if len(bad):
+            named = bad if self.target.ids is None else self.target.ids[bad]
+            raise DataError(
+                f"{len(bad)} target rows have features that are no numbers",
+                where="NRC",
+                why=", ".join(map(str, named[:64])),
+                remedy="Look at these rows; if they are sound, lower the source's learning rate",
+            )
 
     def step(
         self, source: None, target: Any, progress: float, minimise: Minimise

@@ -47,7 +47,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     hidden : int or sequence of int, default=(256,)
         Of the MLP. One layer can bend little, so that a method neither gains nor loses much; two,
         ``(64, 64)``, give it room: two moons turned by 35 degrees +9 to +13 points over
-        source-only, halves of one table with other class shares -3 to -26 (docs/log.md).
+        source-only, halves of one table with other class shares -2 to -33 (docs/log.md).
     dropout : float, default=0.0
         Of the MLP.
     epochs : int, default=20
