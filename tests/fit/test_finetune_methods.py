@@ -108,7 +108,7 @@ def test_the_augmentation_makes_the_views_that_a_method_compares(method, views, 
 @pytest.mark.parametrize("method", ["mcd", "adda", "mean-teacher", "fixmatch"])
 def test_a_procedure_smooths_labels_and_refuses_what_it_cannot_do(method):
     X, y, domain, Xt, _ = stacked()
-    epochs = 60 if method == "mean-teacher" else 3  # the teacher lags behind
+    epochs = 60 if method == "mean-teacher" else 8  # the teacher lags behind
     smooth, sharp = (
         made(method, label_smoothing=value, augment=noisy, epochs=epochs).fit(
             X, y, sample_domain=domain
@@ -295,6 +295,10 @@ def test_marks_of_another_length_are_refused():
             made(None).fit(X, y, sample_domain=domain, target_labeled=marks)
     with pytest.raises(DataError, match="one boolean for each of the 400 rows"):
         made(None).fit(X, y, sample_domain=np.full(len(X), -1), target_labeled=np.ones(3, bool))
+    with pytest.raises(DataError, match=r"ids of shape \(1,\) for 400 rows"):
+        made(None).fit(X, y, ids=["a"])
+    with pytest.raises(UsageError, match=r"T3A.*classes"):
+        made("t3a").fit(X, np.zeros(len(X)), sample_domain=domain)
 
 
 def test_a_bad_row_is_called_what_the_caller_calls_it():

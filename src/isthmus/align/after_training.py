@@ -16,6 +16,7 @@ from torch import nn
 from isthmus.align.bn_statistics import adapt_bn_statistics, norm_layers
 from isthmus.align.t3a import T3A
 from isthmus.align.tent import Tent
+from isthmus.align.views import need_classes
 from isthmus.errors import UsageError
 
 
@@ -106,6 +107,7 @@ class TargetPrototypes(AfterTraining):
         self.keep = keep
 
     def check(self, network: Any) -> None:
+        need_classes(network.num_classes, who="T3A")
         _last_linear(network)
 
     def adapt(self, network: Any, batches: Iterable[Any]) -> None:

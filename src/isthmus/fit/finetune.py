@@ -185,6 +185,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
                 remedy="Build the arrays with stack_domains(Xs, ys, Xt)",
             )
         named = None if ids is None else np.asarray(ids, dtype=object)
+        if named is not None and named.shape != (len(X),):
+            raise DataError(f"ids of shape {named.shape} for {len(X)} rows")
         sides = sides_of(X, y, sample_domain, target_labeled, augment=self.augment, ids=named)
         self.classes_ = sides.classes
         source: Any

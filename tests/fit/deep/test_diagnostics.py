@@ -56,6 +56,27 @@ def test_collapse_and_domination_in_words():
     assert not in_words(shares, {}, {"a": 0.7, "b": 0.3})  # as on the source: no collapse
 
 
+def test_trouble_is_said_when_it_begins_and_logged_while_it_lasts():
+    said = []
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(100, 2)).astype("f4"), np.arange(100) % 2
+    watch = Diagnostics(Rows(X, y), Rows(X), classes=("cat", "dog"), say=said.append)
+    network = fixed([[1.0, 0.0], [-1.0, 0.0]])
+
+    def epoch(number, accuracy):
+        found = watch(network, number, {"task": 0.1, "dann_domain_accuracy": accuracy})
+        return [word.partition(":")[0] for word in found["words"]]
+
+    # another figure in every epoch is no news
+    assert [epoch(k, a) for k, a in enumerate((0.96, 0.97, 0.99))] == [["domination"]] * 3
+    assert len(said) == 1 and said[0].startswith("epoch 0: domination") and "96 %" in said[0]
+    assert epoch(3, 0.8) == [] and epoch(4, 0.98) == ["domination"]
+    assert len(said) == 2 and said[1].startswith("epoch 4: domination")  # it came back
+    network = fixed([[0.0, 0.0], [0.0, 0.0]])
+    assert epoch(5, 0.98) == ["collapse", "domination"]
+    assert len(said) == 3 and said[2].startswith("epoch 5: collapse")  # of another kind
+
+
 def test_scores():
     logits = np.array([[2.0, 1.0], [0.0, 1.0]])
     assert score(logits, np.array([0, 0]), "classification") == 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import zipfile
 
 import numpy as np
 import pytest
@@ -113,6 +114,109 @@ def test_what_keras_saved_gives_what_keras_predicts(tmp_path, monkeypatch):
         found = network.eval()(torch.from_numpy(X)).softmax(1)
     expected = keras.ops.convert_to_numpy(model(X.reshape(6, 4, 3)))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def h5_file(path, fill=None):
+    """Weights alone, as Keras 3 stores them; `fill` changes the layer."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        own = file.create_group("layers/dense/vars")
+        own["0"], own["1"] = KERNELS[0], BIASES[0]
+        if fill is not None:
+            fill(file)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A good file of each form, by its ending."""
+    pytest.importorskip("h5py")
+    folder = tmp_path_factory.mktemp("whole")
+    torch_file(folder / "w.safetensors", "abc")
+    torch.save({"a.weight": torch.from_numpy(KERNELS[0].T.copy())}, folder / "w.pt")
+    inside = h5_file(folder / "w.h5").read_bytes()
+    with zipfile.ZipFile(folder / "w.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", inside)
+    files = {path.suffix: path.read_bytes() for path in folder.iterdir()}
+    assert all(read_dense(path).num_inputs == 12 for path in folder.iterdir())
+    return files
+
+
+NAMES = {
+    ".safetensors": "a safetensors file",
+    ".pt": "a torch file",
+    ".h5": "an HDF5 file",
+    ".keras": "a .keras archive",
+}
+
+
+@pytest.mark.parametrize("ending", NAMES)
+def test_a_damaged_file_says_what_is_wrong_with_it(ending, whole, tmp_path):
+    name, path = NAMES[ending], tmp_path / f"x{ending}"
+    raw = whole[ending]
+
+    def said(content):
+        path.write_bytes(content)
+        with pytest.raises(BackboneError) as caught:
+            read_dense(path)
+        assert caught.value.where == str(path) and caught.value.why and caught.value.remedy
+        return str(caught.value).removeprefix(f"{path}: ")
+
+    again = "Copy or download it again"
+    assert said(b"") == f"the file is empty ({name} was expected). {again}"
+    assert said(b"\xff" * 99).startswith(
+        f"not {name} (its first bytes tell no known form). {again}"
+    )
+    assert said(b"words\n" * 99).startswith(f"not {name} (by its content it is text). {again}")
+    for part in (100, len(raw) // 2, len(raw) - 1):
+        assert said(raw[:part]).startswith(f"the {name.split(maxsplit=1)[1]} is cut off (")
+    for other in set(NAMES) - {ending}:
+        found = f"not {name} (by its content it is {NAMES[other]}). Give it the ending {other}"
+        assert said(whole[other]).startswith(found)
+
+
+def test_an_old_torch_file_that_is_cut_off(tmp_path):
+    tensors = {"a.weight": torch.ones(40, 50)}
+    torch.save(tensors, tmp_path / "w.pt", _use_new_zipfile_serialization=False)
+    raw = (tmp_path / "w.pt").read_bytes()
+    (tmp_path / "w.pt").write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(BackboneError, match="the torch file is cut off"):
+        read_dense(tmp_path / "w.pt")
+
+
+def test_a_file_without_layers_is_refused(tmp_path):
+    def without(file):
+        del file["layers"]
+
+    def as_numbers(file):
+        without(file)
+        file["layers"] = np.zeros(3)
+
+    def old_without_weights(file):
+        file.create_group("model_weights").attrs["layer_names"] = [b"dense"]
+
+    def not_a_number(file):
+        file["layers/dense/vars/0"][:] = np.nan
+
+    def other_bias(file):
+        del file["layers/dense/vars/1"]
+        file["layers/dense/vars/1"] = np.zeros(9)
+
+    for fill, said in (
+        (without, "holds no layers with weights"),
+        (as_numbers, "holds no layers with weights"),
+        (old_without_weights, "not stored as Keras stores them"),
+        (not_a_number, r"'dense\.weight' hold NaN"),
+        (other_bias, "'dense' is no dense layer"),
+    ):
+        with pytest.raises(BackboneError, match=said) as caught:
+            read_dense(h5_file(tmp_path / f"{fill.__name__}.h5", fill))
+        assert caught.value.remedy and caught.value.where.endswith(".h5")
+    with zipfile.ZipFile(tmp_path / "w.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(BackboneError, match=r"the archive holds no weights\. Save the network"):
+        read_dense(tmp_path / "w.keras")
 
 
 def test_more_than_dense_layers_is_refused(tmp_path):
