@@ -121,6 +121,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {folded[near[0]]!r}? " if near else ""
 
 
+def plain_repr(value: Any) -> str:
+    """`repr` without the type in which NumPy holds the value.
+
+    >>> import numpy
+    >>> plain_repr(numpy.str_("cat")), plain_repr(numpy.float64(0.5)), plain_repr("dog")
+    ("'cat'", '0.5', "'dog'")
+    """
+    item = getattr(value, "item", None)
+    return repr(item() if callable(item) and getattr(value, "ndim", 1) == 0 else value)
+
+
 def near_path(path: str | Path) -> str:
     """``"Did you mean 'runs/heart'? "`` for the nearest name beside a path, or nothing."""
     path = Path(path)

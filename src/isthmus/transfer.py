@@ -25,7 +25,7 @@ from isthmus.run.next_labels import write_next_labels
 from isthmus.run.preflight import vetted
 from isthmus.run.proof import prove
 from isthmus.run.record import Result, call_digest, claim_folder, mark_running
-from isthmus.run.standings import choose, model_factory
+from isthmus.run.standings import choose, deep_untried, model_factory
 from isthmus.run.track import open_tracker, record, tracking
 from isthmus.select.methods import is_automatic, method_routes, names, wanted
 
@@ -238,7 +238,12 @@ def transfer(
         settings=settings,
         call=call_digest(call),
         seconds=clock.monotonic() - start,
-        notes=[*left_out, *choice.notes, *classes.notes],
+        notes=[
+            *left_out,
+            *choice.notes,
+            *deep_untried(case, choice, deep=deep, automatic=automatic),
+            *classes.notes,
+        ],
         network=None if higher.rung is None else higher.rung.as_dict(),
         label_set=classes.as_dict(),
         findings=found,

@@ -73,7 +73,7 @@ def test_hdf5_that_points_elsewhere(tmp_path):
     (tmp_path / "text.h5").write_text("text")
     for name, why in (
         ("link.h5", "link"), ("external.h5", "another file"), ("claim.h5", "claims"),
-        ("text.h5", "damaged"),
+        ("text.h5", "not an HDF5 file"),
     ):  # fmt: skip
         with pytest.raises(BackboneError, match=why):
             check_file(tmp_path / name)

@@ -75,6 +75,8 @@ def test_paths_objects_and_nonsense(tmp_path):
 
 def test_a_model_for_other_data_is_refused_at_once():
     with pytest.raises(BackboneError, match="takes image input, the data are text"):
+        load_backbone("torchvision:vgg16", modality="text")  # not: its weights are missing
+    with pytest.raises(BackboneError, match="takes image input, the data are text"):
         load_backbone("timm:tf_efficientnet_lite0", modality="text")
 
 

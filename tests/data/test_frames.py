@@ -142,6 +142,14 @@ def test_repeated_texts_with_different_labels_are_noted(tmp_path):
     assert notes == ["2 texts occur again; 1 of them with different labels"]
 
 
+def test_empty_texts_do_not_occur_again(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('text,more,label\na b c,,x\n,,y\n" ",,x\n,,x\nd e f,,x\nd e f,,x\n')
+    assert read(path, text="text", max_bad=1).understood["notes"] == ["1 texts occur again"]
+    joined = read(path, text="text,more", max_bad=1)
+    assert joined.understood["notes"] == ["1 texts occur again"] and len(joined) == 3
+
+
 def test_rows_without_any_feature_are_set_aside(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b,label\n1,2,x\n?,,y\n3,4,x\n")

@@ -95,6 +95,8 @@ def test_notes_name_what_was_merged_and_what_was_not():
     notes = name_notes([1, "1", "Cat", "cat ", "cat", "dog", "01"])
     assert len(notes) == 4
     assert "'1' is written in several ways" in notes[0] and "number 1 (1 rows)" in notes[0]
+    (note,) = name_notes(np.array([np.int64(1), "1"], dtype=object))
+    assert "number 1 (1 rows), text '1' (1 rows)" in note  # not np.int64(1)
     assert "'cat ' (1 rows)" in notes[1] and "read as one" in notes[1]
     assert "'01' (1 rows) and '1' (2 rows)" in notes[2] or "'1' (2 rows)" in notes[2]
     assert "'Cat' (1 rows) and 'cat' (2 rows)" in notes[3] and "kept apart" in notes[3]

@@ -82,7 +82,7 @@ def test_the_script_computes_the_network_in_numpy(saved, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.strip().splitlines()
-    found = np.array([[float(v) for v in line.split(",")[3:]] for line in lines[1:]])
+    found = np.array([[float(v) for v in line.split(",")[3:-1]] for line in lines[1:]])
     np.testing.assert_allclose(found, result.model.predict_proba(X), atol=1e-5)
 
 
@@ -106,6 +106,38 @@ def test_a_plan_says_what_the_training_costs():
     found = plan(blobs(60), blobs(45, 1.0, 1)[0], method=AlignedMLP("mcc", steps=40), head=QUICK)
     (step,) = [s for s in found.about["steps"] if s["step"] == "route: mcc"]
     assert "for 40 steps of training" in step["how"] and step["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"target": blobs(60)}, "there is no automatic choice (there are no labelled source rows"),
+        ({"source": blobs(90), "method": "none"}, "the automatic choice is turned off by --method"),
+        ({"source": blobs(90), "method": "coral"}, "the automatic choice is turned off by"),
+        ({"source": blobs(90), "time": 1e-6}, "the time budget ended before the first of them"),
+        (
+            {"source": (blobs(90)[0], blobs(90)[0][:, 0] * 2.0), "task": "regression"},
+            "there is no automatic choice (it chooses among classifiers",
+        ),
+    ],
+)
+def test_networks_that_were_asked_for_in_vain(given, why):
+    """Said in the notes and in print; a run that nobody asked says nothing."""
+    call = {"target": blobs(60, 1.5, 1)[0], "head": None if "task" in given else QUICK, **given}
+    result = transfer(**call, deep=True)
+    (note,) = (n for n in result.results["notes"] if "--deep" in n)
+    assert note.startswith(f"Nothing of --deep was tried: {why}") and note.endswith(".")
+    printed = [line for line in result.text().splitlines() if line.startswith("Networks   ")]
+    assert len(printed) == 1 and why in printed[0]
+    quiet = transfer(**call)
+    assert not [n for n in quiet.results["notes"] if "--deep" in n]
+    assert "Nothing of --deep" not in quiet.text()
+
+
+def test_networks_that_were_tried_leave_no_such_note():
+    result = transfer(blobs(60), blobs(45, 1.5, 1)[0], deep=True, head=QUICK)
+    assert result.results["choice"]["networks"]["tried"]
+    assert not [n for n in result.results["notes"] if "--deep" in n]
 
 
 def test_the_automatic_choice_says_why_networks_were_not_tried():

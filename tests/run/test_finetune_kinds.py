@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 import isthmus
 from isthmus.demo.cases import DATA
@@ -124,3 +125,15 @@ def test_what_cannot_be_trained_is_refused_before_the_work(review_tables, tmp_pa
             DATA / "heart" / "heart.csv", source_domain="cleveland", target_domain="hungarian",
             label="num>0", on="network",
         )  # fmt: skip
+
+
+def test_the_recipe_folders_trains_all_of_a_network_that_starts_from_nothing(tmp_path):
+    for name, pitch in (("low", 200.0), ("high", 900.0)):
+        (tmp_path / "T" / name).mkdir(parents=True)
+        for i in range(6):
+            wave = np.sin(2 * np.pi * (pitch + 5 * i) * np.arange(4000) / 8000)
+            soundfile.write(tmp_path / "T" / name / f"{i}.wav", 0.5 * wave, 8000)
+    done = finetune(target=tmp_path / "T", shots=3, recipe="folders", epochs=1, patience=1)
+    assert done.results["strategy"] == done.results["settings"]["strategy"] == "full"
+    assert any("starts from nothing: all of it is trained" in n for n in done.results["notes"])
+    assert all(p.requires_grad for p in done.classifier.network_.parameters())

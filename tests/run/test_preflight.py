@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -124,6 +125,62 @@ def results(**proof):
 def test_postcheck(code, proof):
     assert from_results(results()) == []
     assert [f.code for f in from_results(results(**proof))] == [code]
+
+
+def test_few_rows_are_said_once_and_in_plain_words():
+    (X, y), (Z, z) = blobs(), blobs(seed=1)
+    found = isthmus.transfer((X, y), (Z[::4], z[::4]))
+    assert [f["code"] for f in found.results["findings"]].count("ISX030") == 1
+    few = isthmus.transfer(target=(X[:61], np.array([*y[:60], "c9"])))
+    (said,) = (f for f in few.results["findings"] if f["code"] == "ISX030")
+    assert said["title"] == "the class 'c9' has 1 labelled row"
+    assert "np." not in few.text()
+
+
+@pytest.mark.parametrize("drawn", [{}, {"shots": 3}, {"shots": "all"}])
+def test_every_row_is_counted_once(drawn, tmp_path):
+    """Files of one name in two folders; the test rows are target rows, so are the labelled ones."""
+    words = "a good film indeed, number"
+    for name in ("a", "b"):
+        texts = [f"{words} {name} {i}" for i in range(40)]
+        texts[3], texts[17], texts[25], texts[30] = "", "  ", "\u200b", "\u200b"
+        (tmp_path / name).mkdir()
+        frame = pd.DataFrame({"text": texts, "label": ["yes", "no"] * 20})
+        frame.to_csv(tmp_path / name / "texts.csv", index=False)
+    paths = [tmp_path / name / "texts.csv" for name in ("a", "b")]
+    case = pose(*paths, options={"max_bad": 1.0}, **drawn)
+    backbone = load_backbone(None, modality="text")
+    early = preflight(case, backbone, max_bad=1.0)
+    features = extract(case, backbone, store=None, max_bad=1.0, seed=0)
+    late = preflight(case, backbone, features, known=early, max_bad=1.0)
+    aside = {f.title.partition(": ")[2]: f.figures for f in late if f.code == "ISX010"}
+    assert aside == {
+        "the text is empty": {"bad": 4, "seen": 80},
+        "the text holds no readable character (only control or invisible characters)": {
+            "bad": 4,
+            "seen": 80,
+        },
+    }
+    assert (len(features.problems), features.seen) == (8, 80)
+
+
+def test_two_domains_of_one_file_set_the_same_rows_aside(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "text": [f"a good film indeed, number {i}" if i % 9 else "" for i in range(60)],
+            "label": ["yes", "no"] * 30,
+            "domain": ["here"] * 30 + ["there"] * 30,
+        }
+    )
+    frame.to_csv(tmp_path / "texts.csv", index=False)
+    case = pose(
+        tmp_path / "texts.csv",
+        source_domain="here",
+        target_domain="there",
+        options={"max_bad": 1.0},
+    )
+    (found,) = (f for f in preflight(case, max_bad=1.0) if f.code == "ISX010")
+    assert found.figures == {"bad": 7, "seen": 60}
 
 
 def test_postcheck_of_a_real_run():

@@ -6,10 +6,10 @@ import inspect
 
 import pytest
 
-from isthmus.errors import UsageError
+from isthmus.errors import BackboneError, UsageError
 from isthmus.run import recipes
 from isthmus.run.finetune import finetune
-from isthmus.run.recipes import RECIPES, find, options_of, takes_recipe
+from isthmus.run.recipes import RECIPES, find, options_of, strategy_of, takes_recipe
 
 
 def test_every_option_of_every_row_is_an_argument_of_the_call():
@@ -58,6 +58,32 @@ def test_another_backbone_takes_the_layer_of_the_old_one_away():
 def test_what_a_recipe_needs_is_asked_for(name, given, word):
     with pytest.raises(UsageError, match=word):
         options_of(name, given)
+
+
+@pytest.mark.parametrize(
+    "name", ["vgg16-flatten", "frozen-vgg16", "frozen-resnet50", "frozen-inception-v3"]
+)
+def test_a_recipe_for_images_refuses_other_data_by_its_name(name):
+    """Its weights would not help, and nothing is said of them."""
+    texts = [f"a good film indeed, number {i}" for i in range(12)]
+    call = {"source": (texts, ["yes", "no"] * 6), "target": (texts, ["no", "yes"] * 6)}
+    with pytest.raises(UsageError) as caught:
+        finetune(**call, shots=2, recipe=name, modality="text")
+    assert caught.value.what == f"the recipe {name} is for image data"
+    assert "the data are text" in caught.value.why and "weights" not in str(caught.value)
+    assert "--recipe frozen-dense" in caught.value.remedy
+    with pytest.raises(BackboneError, match=r"torchvision:resnet18 takes image .* another --back"):
+        finetune(**call, shots=2, recipe=name, modality="text", backbone="torchvision:resnet18")
+
+
+def test_a_body_that_starts_from_nothing_is_not_frozen():
+    for name in ("folders", "frozen-dense"):
+        trained, said = strategy_of(name, "head-only", pretrained=False)
+        assert trained == "full" and f"The recipe {name} freezes a pretrained body" in said
+        assert strategy_of(name, "head-only", pretrained=True) == ("head-only", "")
+        assert strategy_of(name, "lora", pretrained=False) == ("lora", "")  # typed beside it
+    assert strategy_of(None, "head-only", pretrained=False) == ("head-only", "")
+    assert strategy_of("vgg16-flatten", "full", pretrained=False) == ("full", "")
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():

@@ -45,6 +45,9 @@ def test_what_cannot_be_a_start_is_refused(tmp_path):
         saved_start.read(file, None, "image", "features")
     with pytest.raises(UsageError, match="--on features"):
         saved_start.read(file, None, "image", "network")
+    for gone, why in ((tmp_path / "v.safetensors", "does not exist"), (tmp_path, "a folder")):
+        with pytest.raises(UsageError, match=f"{why}.*--start-from"):
+            saved_start.read(gone, None, "features", "features")
     found, backbone = saved_start.read(file, None, "features", "features")
     assert backbone is None
     with pytest.raises(DataError, match="30 features, the saved network takes 50"):

@@ -113,6 +113,8 @@ def test_time_that_ends_leaves_networks_out(quick, monkeypatch):
     # half of what is left would be enough, the end comes all the same
     late = blend(domains(), new_model, deep=True, deadline=-1.0, clock=lambda: next(now))
     assert {line.reason for line in late.lines[-4:]} == {"not reached: the time budget ended"}
+    why = "not tried: the time budget ended before the first of them"
+    assert late.networks == rung.Rung(False, why)
 
 
 def test_with_labels_the_labels_weigh_them(quick):
@@ -125,3 +127,5 @@ def test_with_labels_the_labels_weigh_them(quick):
     assert {"shot", "mcc", "dann", "mlp", "pooled"} <= set(own)
     assert "held_out_log_likelihood" in own["shot"].evidence
     assert found.as_dict()["networks"]["tried"]
+    late = stack(Domains(Labelled(*rows(240)), known, Xt), new_model, folds, deep=True, deadline=0)
+    assert not late.networks.tried and "time budget ended" in late.networks.why

@@ -48,23 +48,60 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def said_by(script: Path, *inputs: object) -> pd.DataFrame:
-    """The script's answer, from a process in which isthmus cannot be imported."""
-    done = subprocess.run(
+def ran(script: Path, *inputs: object) -> subprocess.CompletedProcess[str]:
+    """The script at work, in a process in which isthmus cannot be imported."""
+    return subprocess.run(
         [sys.executable, "-I", "-c", WITHOUT, script, *map(str, inputs)],
         capture_output=True,
         text=True,
         cwd=script.parent,
     )
+
+
+def refused(script: Path, *inputs: object) -> str:
+    """One sentence of the script that gives up, no trace."""
+    done = ran(script, *inputs)
+    assert done.returncode == 1 and not done.stdout and "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    return done.stderr
+
+
+def skips(folder: Path, script: Path, data: Path, bad: list[Path], names) -> None:
+    """Bad files are rows without an answer as in `isthmus predict`; the others are answered."""
+    done = ran(script, data)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    answer = read_answer(done.stdout).set_index("id")
+    expected = load(folder).predict(data)
+    assert sorted(answer.index) == sorted(names(expected["id"]))
+    assert expected["error"].notna().sum() == len(bad)
+    empty = answer[answer["error"].notna()]
+    assert set(empty.index) == set(map(str, bad)) and empty.drop(columns="error").isna().all(
+        axis=None
+    )
+    assert answer.drop(index=empty.index).drop(columns="error").notna().all(axis=None)
+    assert all(f"{file}: " in done.stderr for file in bad)
+    assert f"{len(bad)} of {len(answer)} could not be predicted" in done.stderr
+    alone = ran(script, *bad)
+    assert alone.returncode == 1 and len(read_answer(alone.stdout)) == len(bad)
+
+
+def read_answer(text: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(text), dtype={"id": str, "prediction": str})
+
+
+def said_by(script: Path, *inputs: object) -> pd.DataFrame:
+    """The script's answer."""
+    done = ran(script, *inputs)
     assert done.returncode == 0, done.stderr
     assert "onnxruntime" not in done.stderr  # its warnings are not the user's
-    return pd.read_csv(io.StringIO(done.stdout), dtype={"id": str, "prediction": str})
+    return read_answer(done.stdout)
 
 
 def compare(folder: Path, data: object, answer: pd.DataFrame, names=None) -> None:
     """Labels equal, probabilities within 1e-5 of what the model says."""
     expected = load(folder).predict(data)
     assert expected["error"].isna().all() and len(expected) == len(answer) > 5
+    assert list(answer.columns) == list(expected.columns) and answer["error"].isna().all()
     if names is not None:  # files: the order of the two need not be the same
         answer = answer.set_index("id").loc[names(expected["id"])].reset_index()
     columns = [c for c in answer.columns if c.startswith("p(") or c == "confidence"]
@@ -139,6 +176,17 @@ def test_photos(tmp_path):
     plain(script)
     compare(folder, target, said_by(script, target), lambda ids: of(target, ids))
 
+    whole = next((target / "0").iterdir()).read_bytes()
+    half, words = target / "0" / "half.jpg", target / "1" / "words.png"
+    half.write_bytes(whole[: len(whole) // 2])
+    words.write_text("no picture")
+    (target / "notes.txt").write_text("no picture, and not called one")
+    (target / "1" / "._words.png").write_text("hidden")
+    skips(folder, script, target, [half, words], lambda ids: of(target, ids))
+    (tmp_path / "nothing").mkdir()
+    assert refused(script, tmp_path / "nothing").startswith(f"{tmp_path / 'nothing'}: no photos")
+    assert "gone.jpg" in refused(script, tmp_path / "gone.jpg")
+
 
 def test_texts(tmp_path):
     frame = pd.read_csv(DATA / "reviews" / "sentences.csv")
@@ -151,6 +199,29 @@ def test_texts(tmp_path):
     assert script == folder / "ejected" / "predict.py" and len(beside) == 3
     plain(script)
     compare(folder, tmp_path / "T.csv", said_by(script, tmp_path / "T.csv"))
+
+    (tmp_path / "gaps.csv").write_text('text,n\ngood,1\n"",2\n"  ",3\nbad,4\n')
+    done = ran(script, tmp_path / "gaps.csv")
+    expected = load(folder).predict(tmp_path / "gaps.csv")
+    assert read_answer(done.stdout)["error"].notna().tolist() == [False, True, True, False]
+    assert expected["error"].notna().sum() == 2 and "2 of 4 could not" in done.stderr
+    said = refused(script, tmp_path / "S.csv", tmp_path / "T.csv")
+    assert said == "give one file, not 2\n"
+    (tmp_path / "other.csv").write_text("review,n\ngood,1\n")
+    said = refused(script, tmp_path / "other.csv")
+    assert "other.csv lacks what the model needs: text; it has review, n" in said
+    (tmp_path / "latin.csv").write_bytes("text\ncafé\n".encode("latin-1"))
+    assert "latin.csv cannot be read: 'utf-8' codec" in refused(script, tmp_path / "latin.csv")
+
+
+def test_texts_of_several_columns(tmp_path):
+    frame = pd.read_csv(DATA / "reviews" / "sentences.csv").groupby("label").head(8)
+    frame["title"] = frame["text"].str.split().str[0].where(frame["label"] > 0, "")
+    frame[["title", "text", "label"]].to_csv(tmp_path / "S.csv", index=False)
+    samples = read(tmp_path / "S.csv", text="title,text", modality="text")
+    folder = blend(tmp_path / "run", samples, samples, load_backbone(modality="text"), SOME[:1])
+    script, *_ = eject(folder)
+    compare(folder, tmp_path / "S.csv", said_by(script, tmp_path / "S.csv"))
 
 
 def test_recordings(tmp_path):
@@ -165,6 +236,15 @@ def test_recordings(tmp_path):
     script, *_ = eject(folder)
     plain(script)
     compare(folder, target, said_by(script, target), lambda ids: of(target, ids))
+
+    whole = next((target / "0").iterdir()).read_bytes()
+    half, words, silent = (target / "0" / f"{name}.wav" for name in ("half", "words", "silent"))
+    half.write_bytes(whole[: len(whole) // 2])
+    words.write_text("no recording")
+    soundfile.write(silent, np.zeros(0), 8000)
+    skips(folder, script, target, [half, words, silent], lambda ids: of(target, ids))
+    (tmp_path / "nothing").mkdir()
+    assert "nothing: no recordings" in refused(script, tmp_path / "nothing")
 
 
 def test_a_network_that_was_trained_on_photos(tmp_path):
@@ -234,6 +314,12 @@ def test_a_table(tmp_path):
     text = script.read_text()
     assert "def date" in text and "TfidfVectorizer" in text and "def category" in text
     compare(folder, tmp_path / "T.csv", said_by(script, tmp_path / "T.csv"))
+
+    target.drop(columns=["age", "note"]).to_csv(tmp_path / "less.csv", index=False)
+    said = refused(script, tmp_path / "less.csv")
+    assert "less.csv lacks what the model needs: age, note; it has " in said
+    (tmp_path / "empty.csv").write_text("")
+    assert "empty.csv cannot be read: " in refused(script, tmp_path / "empty.csv")
 
 
 # every kind of head and map, on plain features
@@ -345,6 +431,23 @@ def test_refusals(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="a LogisticHead has no plain form"):
         eject(folder, tmp_path / "x.py")
     assert not (tmp_path / "x.py").exists() and not (tmp_path / "x.safetensors").exists()
+
+
+def test_rows_that_a_script_cannot_use(tmp_path):
+    X, y = rows()
+    model = FeatureModel(FeatureProcessor(), "logistic", None, classes=("a", "b", "c")).fit(X, y)
+    script, *_ = eject(saved(tmp_path / "m", model))
+    frame = pd.DataFrame(X[:4], columns=list("uvwxyz")).astype(object)
+    frame.loc[1, "v"], frame.loc[2, "w"] = "", "much"
+    frame.to_csv(tmp_path / "gaps.csv", index=False)
+    done = ran(script, tmp_path / "gaps.csv")
+    assert done.returncode == 0 and "2 of 4 could not be predicted" in done.stderr
+    assert read_answer(done.stdout)["prediction"].isna().tolist() == [False, True, True, False]
+    np.savez(tmp_path / "narrow.npz", X=X[:, :4])
+    assert "the model takes rows of 6 numbers" in refused(script, tmp_path / "narrow.npz")
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04")
+    assert "damaged.npz cannot be read: " in refused(script, tmp_path / "damaged.npz")
+    assert "usage" not in ran(script).stderr and "A plain script" in ran(script).stderr
 
 
 def test_a_backbone_without_a_plain_form_is_refused(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from isthmus.adapt.few_labels import (
     stack,
     takes_weights,
 )
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError, UsageError, plain_repr
 
 
 class BalancedWeights(EitherKind):
@@ -96,7 +96,7 @@ class BalancedWeights(EitherKind):
         used = weights > 0  # scikit-learn would still see the classes of rows without weight
         if not values and len(set(labels[used].tolist())) < 2:
             raise DataError(
-                f"the rows with weight have the one class {labels[used][0]!r}",
+                f"the rows with weight have the one class {plain_repr(labels[used][0])}",
                 where=who,
                 remedy="Use a trade_off between 0 and 1",
             )

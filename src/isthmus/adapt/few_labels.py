@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from isthmus.data.domains import split_domains
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError, UsageError, plain_repr
 from isthmus.types import Array, Trouble
 
 SINGLE = 32_000_000  # numbers beyond which dense rows are worked on in single precision
@@ -136,7 +136,7 @@ def class_codes(given: FewLabels, who: str) -> tuple[Array, Array, Array]:
     except TypeError:
         raise DataError("labels of several types", where=who, remedy="Use one type") from None
     if len(classes) < 2:
-        raise DataError(f"all rows have the one class {classes[0]!r}", where=who)
+        raise DataError(f"all rows have the one class {plain_repr(classes[0])}", where=who)
     return classes, codes[: len(given.ys)], codes[len(given.ys) :]
 
 

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from isthmus.adapt.base import check_domains
 from isthmus.adapt.joint_transport import JointPlan, alternate
 from isthmus.data.domains import split_domains
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError, UsageError, plain_repr
 from isthmus.types import Array
 
 FLOOR = 1e-3  # smallest probability in the cost: one sure mistake must not outweigh the features
@@ -124,8 +124,9 @@ class JDOT(ClassifierMixin, BaseEstimator):
             moved[fixed] = hot[known[rows][fixed]]
             at, label = np.nonzero(moved > 1e-6)
             if len(np.unique(label)) < 2:
+                one = plain_repr(self.classes_[label[0]])
                 raise DataError(
-                    f"every target row was given the one class {self.classes_[label[0]]!r}",
+                    f"every target row was given the one class {one}",
                     where="JDOT",
                     why="a classifier needs two",
                     remedy="Give more target rows",

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from isthmus.adapt.density import draw, sorting
 from isthmus.adapt.sides import codes_of, quiet_fit, sides, two_classes
 from isthmus.adapt.transport import cost_matrix, entropic, heard, positive
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError, UsageError, plain_repr
 from isthmus.types import Array, Trouble
 
 WHO = "LabelPropagationTransport"
@@ -119,7 +119,7 @@ class LabelPropagationTransport(ClassifierMixin, BaseEstimator):
             if self.proportions == "estimate" and len(np.unique(codes[mine])) < K:
                 gone = np.setdiff1d(np.arange(K), codes[mine])
                 raise DataError(
-                    f"source domain {name} has no row of {self.classes_[gone[0]]!r}",
+                    f"source domain {name} has no row of {plain_repr(self.classes_[gone[0]])}",
                     where=WHO,
                     why="class shares common to all sources are estimated",
                     remedy='Leave that source out, or use proportions="source"',
@@ -207,7 +207,7 @@ class LabelPropagationTransport(ClassifierMixin, BaseEstimator):
         at, label = np.nonzero(shares > 1e-6)
         if len(np.unique(label)) < 2:
             raise DataError(
-                f"every target row received the label {self.classes_[label[0]]!r}",
+                f"every target row received the label {plain_repr(self.classes_[label[0]])}",
                 where=WHO,
                 remedy="Label a few target rows",
             )

@@ -324,7 +324,7 @@ def _codes(classes: Array, labels: Array) -> Array:
     new = np.unique(np.asarray(labels)[classes[found] != labels])
     if len(new):
         raise UsageError(
-            f"labelled target rows have classes without source rows: {list(new[:5])}",
+            f"labelled target rows have classes without source rows: {new[:5].tolist()}",
             where="MEDA",
             remedy="Use a method for open or unlike label sets",
         )

@@ -20,7 +20,7 @@ from isthmus.adapt.source_weights import (
     domain_ratios,
     sampling_gap,
 )
-from isthmus.errors import UsageError
+from isthmus.errors import UsageError, plain_repr
 from isthmus.types import Adaptation, Array, Trouble
 
 WHO = "MultiSource"
@@ -233,7 +233,9 @@ class MultiSource(ClassifierMixin, BaseEstimator):
         kept = Adaptation(np.empty((0, 0)), map_target=found.map_target, prior=found.prior)
         if len(names := np.unique(ys)) < 2:
             one = Trouble(
-                "one-class", f"source {name} says {names[0]!r} of everything", "Leave it out"
+                "one-class",
+                f"source {name} says {plain_repr(names[0])} of everything",
+                "Leave it out",
             )
             self.troubles_ += (one,)
             return Expert(kept, None, np.searchsorted(self.classes_, names), np.ones(1)), gap

@@ -19,7 +19,7 @@ from isthmus.adapt.few_labels import (
 from isthmus.adapt.fitted_forms import affine, class_scores
 from isthmus.adapt.linear_source import LinearSource
 from isthmus.adapt.maps import Affine
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError, UsageError, plain_repr
 from isthmus.types import Array
 
 
@@ -111,7 +111,7 @@ class PRED(EitherKind):
             for side, labels in (("source", given.ys), ("labelled target", given.yk)):
                 if len(set(labels.tolist())) < 2:
                     raise DataError(
-                        f"the {side} rows have the one class {labels[0]!r}",
+                        f"the {side} rows have the one class {plain_repr(labels[0])}",
                         where="PRED",
                         why="each side fits a classifier of its own",
                         remedy="Label a row of another class, or use FEDA",

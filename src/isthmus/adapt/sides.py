@@ -11,7 +11,7 @@ import numpy as np
 from isthmus.adapt.base import check_domains
 from isthmus.adapt.density import sorting
 from isthmus.data.domains import source_domains, split_domains
-from isthmus.errors import DataError
+from isthmus.errors import DataError, plain_repr
 from isthmus.types import Array
 
 
@@ -126,7 +126,7 @@ def codes_of(labels: Array, classes: Array, who: str) -> Array:
     out = np.array([place.get(name, -1) for name in labels.tolist()], dtype=np.int64)
     if (out < 0).any():
         raise DataError(
-            f"target label {labels[out < 0][0]!r} is no class of the source",
+            f"target label {plain_repr(labels[out < 0][0])} is no class of the source",
             where=who,
             remedy="Leave those rows out, or use ClassRelationship for other sets of classes",
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from isthmus.adapt.gaussian_ratio import shrunk
 from isthmus.adapt.sides import two_classes
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError, UsageError, plain_repr
 from isthmus.strict import parse_json
 from isthmus.types import Array
 
@@ -79,7 +79,7 @@ class SourceStatistics:
         counts = np.bincount(codes)
         if counts.min() < least:
             raise DataError(
-                f"{counts.min()} row of class {classes[counts.argmin()]!r}",
+                f"{counts.min()} row of class {plain_repr(classes[counts.argmin()])}",
                 where=WHO,
                 why="a mean of so few rows gives them away",
                 remedy="Leave the class out, or pass least=1 where that is no secret",

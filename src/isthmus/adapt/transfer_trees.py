@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus.adapt.few_labels import class_codes, few_labels, fitted, numbers
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError, UsageError, plain_repr
 from isthmus.types import Array
 
 KEEP = ("none", "minority", "all")
@@ -214,7 +214,7 @@ class TransferForest(ClassifierMixin, BaseEstimator):
         classes, source, target = class_codes(given, who)
         if len(np.unique(target)) < 2:
             raise DataError(
-                f"the labelled target rows have the one class {given.yk[0]!r}",
+                f"the labelled target rows have the one class {plain_repr(given.yk[0])}",
                 where=who,
                 why="every tree would become that class",
                 remedy="Label a row of another class",

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import NotFittedError
 
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError, UsageError, plain_repr
 from isthmus.types import Array, Trouble
 
 # a plan (n, m) and its troubles, from source rows, target rows and an (n, m) array that is 1
@@ -47,7 +47,9 @@ class UnlikeSpacesClassifier(ClassifierMixin, BaseEstimator):
                 if label is None or label != label:  # None or NaN: that row has no label
                     continue
                 if label not in place:
-                    raise DataError(f"target label {label!r} is no source class", where=who)
+                    raise DataError(
+                        f"target label {plain_repr(label)} is no source class", where=who
+                    )
                 known[row] = place[label]
         rng = np.random.default_rng(seed)
         source = np.sort(rng.permutation(len(Xs))[:max_exact])
@@ -81,7 +83,7 @@ class UnlikeSpacesClassifier(ClassifierMixin, BaseEstimator):
             self.troubles_ += (
                 Trouble(
                     "degenerate",
-                    f"every target row received the label {self.labels_[0]!r}",
+                    f"every target row received the label {plain_repr(self.labels_[0])}",
                     "Give labels of a few target rows (yt)",
                 ),
             )

@@ -11,7 +11,7 @@ from isthmus.adapt.biased import spread
 from isthmus.adapt.biased_classifier import source_model
 from isthmus.adapt.linear_source import LinearSource
 from isthmus.adapt.sides import two_classes
-from isthmus.errors import UsageError
+from isthmus.errors import UsageError, plain_repr
 from isthmus.types import Array, Trouble
 
 BORROWED = 4.0  # degrees of freedom of the common variance, which each weight's own is drawn to
@@ -79,7 +79,7 @@ def estimate_prior(
     for name in np.unique(sources):
         rows = sources == name
         if len(found := np.unique(ys[rows])) < 2:
-            left_out.append(f"{name} (only {found[0]!r})")
+            left_out.append(f"{name} (only {plain_repr(found[0])})")
             continue
         head, more = source_model(Xs[rows], ys[rows], "logistic", who=who, params=options)
         troubles += more

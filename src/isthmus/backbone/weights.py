@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus import iofs
+from isthmus.backbone.file_forms import form_of, unreadable
 from isthmus.errors import BackboneError, IsthmusError, LicenseError, need
 
 if TYPE_CHECKING:
@@ -202,11 +203,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         iofs.tensor_header(path)
         return load_file(path)
     except SafetensorError as error:
-        raise BackboneError("not a safetensors file", where=str(path), why=str(error)) from None
+        raise unreadable(path, "safetensors file", error) from None
     except IsthmusError as error:
-        raise BackboneError(
-            error.what, where=str(path), why=error.why, remedy=error.remedy
-        ) from None
+        raise unreadable(path, "safetensors file", ValueError(error.why)) from None
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
@@ -217,6 +216,8 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if form_of(path) != "torch file":
+            raise unreadable(path, "torch file", error) from None
         raise BackboneError(
             "the file holds more than tensors and was not opened",
             where=str(path),
@@ -224,12 +225,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
             remedy=remedy,
         ) from None
     except Exception as error:  # torch raises many classes on damaged files
-        raise BackboneError(
-            "not a readable torch weights file",
-            where=str(path),
-            why=f"{type(error).__name__}: {str(error).strip()[:200]}",
-            remedy=remedy,
-        ) from None
+        raise unreadable(path, "torch file", error) from None
     for key in _WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]

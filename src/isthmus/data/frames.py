@@ -41,7 +41,7 @@ def to_samples(sheet: Sheet, options: Options) -> Samples:
     items: Items
     if roles.modality == "text":
         items = _texts(sheet.frame, roles.inputs, bad)
-        _note_repeats(sheet, roles)
+        _note_repeats(sheet, roles, items.values)
     elif roles.inputs[0] in sheet.media:
         items = sheet.media[roles.inputs[0]][1]
         for row in np.flatnonzero(sheet.frame[roles.inputs[0]].isna()).tolist():
@@ -100,17 +100,22 @@ def _texts(frame: pd.DataFrame, columns: list[str], bad: dict[int, tuple[str, st
     return ValueItems(texts)
 
 
-def _note_repeats(sheet: Sheet, roles: Roles) -> None:
-    """Texts that occur more than once, and whether their labels agree."""
-    texts = sheet.frame[roles.inputs[0]].astype("str").str.strip()
-    repeated = texts.duplicated(keep=False) & (texts != "")
-    if not repeated.any():
+def _note_repeats(sheet: Sheet, roles: Roles, values: Sequence[str]) -> None:
+    """Texts that occur more than once, and whether their labels agree; empty ones are none."""
+    import pandas as pd
+
+    texts = pd.Series(values, dtype=object).str.strip()
+    texts = texts[texts != ""]
+    repeated = texts[texts.duplicated(keep=False)]
+    if repeated.empty:
         return
     extra = int(texts.duplicated(keep="first").sum())
     note = f"{extra:,} texts occur again"
     if len(roles.label) == 1:
-        labels = sheet.frame.loc[repeated, roles.label[0]].astype("str")
-        clashing = int((labels.groupby(texts[repeated]).nunique() > 1).sum())
+        labels = (
+            sheet.frame[roles.label[0]].iloc[repeated.index].astype("str").set_axis(repeated.index)
+        )
+        clashing = int((labels.groupby(repeated).nunique() > 1).sum())
         if clashing:
             note += f"; {clashing:,} of them with different labels"
     sheet.notes.append(note)

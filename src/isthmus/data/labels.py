@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.errors import plain_repr
 from isthmus.types import Array
 
 _WHOLE = re.compile(r"([+-]?)(\d+)\.0+")
@@ -173,7 +174,7 @@ def name_notes(values: Any, *, what: str = "label") -> list[str]:
     for value, count in zip(column.values, column.counts()):
         name = name_of(value)
         if name is not None:
-            form = (_kind(value), repr(value))
+            form = (_kind(value), plain_repr(value))
             spelled[name][form] = spelled[name].get(form, 0) + count
     notes = []
     for name in natural_sorted(name for name, forms in spelled.items() if len(forms) > 1):

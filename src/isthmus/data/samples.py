@@ -205,3 +205,76 @@ class Samples:
     def without_labels(self) -> Samples:
         """The same rows with labels removed: what a target looks like to every fitting step."""
         return replace(self, labels=None, task=None, classes=())
+
+
+def shared_ids(one: Samples, other: Samples) -> set[str]:
+    """Ids of rows that both parts hold: of the same data set, with the same id.
+
+    Data in memory have no name of their own: there, a few items are compared as well.
+    """
+    if one.origin != other.origin:
+        return set()
+    same = set(one.ids) & set(other.ids)
+    here = {row_id: row for row, row_id in enumerate(one.ids)}
+    there = {row_id: row for row, row_id in enumerate(other.ids)}
+    for row_id in sorted(same)[:: max(1, len(same) // 5)]:
+        if not _same_item(one.items, here[row_id], other.items, there[row_id]):
+            return set()
+    return same
+
+
+def _same_item(one: Items, i: int, other: Items, j: int) -> bool:
+    if isinstance(one, FileItems) and isinstance(other, FileItems):  # not read for this
+        return (one.root, one.names[i]) == (other.root, other.names[j])
+    return _equal(one[i], other[j])
+
+
+@dataclass(frozen=True)
+class Account:
+    """What several parts of a run hold together; a row that stands in two of them counts once.
+
+    Parameters
+    ----------
+    seen : int
+        Rows and files that were looked at: the usable ones and those set aside while reading.
+    problems : tuple of Problem
+        Those set aside while reading.
+    """
+
+    seen: int
+    problems: tuple[Problem, ...]
+
+
+def account(parts: Sequence[Samples]) -> Account:
+    """Count the rows of a run.
+
+    Labelled target rows are drawn from the target, a test set may be the target itself, and source
+    and target may be domains of one file, of which reading set the same rows aside both times.
+    Files of one name in two folders are different files, and so are their lines.
+    """
+    rows = 0
+    problems: list[Problem] = []
+    before: list[Samples] = []
+    read: set[tuple[str, int, tuple[Problem, ...]]] = set()
+    for part in parts:
+        known = set().union(*(shared_ids(part, other) for other in before))
+        rows += len(part) - len(known)
+        before.append(part)
+        reading = (part.origin, part.seen, part.quarantine)
+        if reading not in read:
+            read.add(reading)
+            problems += part.quarantine
+    return Account(rows + len(problems), tuple(problems))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return all(_equal(a, b) for a, b in zip(one, other))
+    if hasattr(one, "columns") and hasattr(other, "columns"):
+        return list(one.columns) == list(other.columns) and bool(
+            one.reset_index(drop=True).equals(other.reset_index(drop=True))
+        )
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        a, b = np.asarray(one), np.asarray(other)
+        return a.shape == b.shape and bool(np.array_equal(a, b))
+    return bool(one == other)

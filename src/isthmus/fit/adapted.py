@@ -18,7 +18,7 @@ from sklearn.base import clone
 from isthmus.adapt.base import Adapter
 from isthmus.adapt.maps import Affine, Scaled, chained
 from isthmus.data.domains import stack_domains
-from isthmus.errors import DataError
+from isthmus.errors import DataError, plain_repr
 from isthmus.fit.base import Stateful
 from isthmus.fit.encode import encode_targets
 from isthmus.fit.features import FeatureProcessor
@@ -353,7 +353,7 @@ def _objects(labels: Any) -> Array:
 def _two_classes(labels: Array) -> None:
     if len(set(labels)) < 2:
         raise DataError(
-            f"every target row received the label {labels[0]!r}",
+            f"every target row received the label {plain_repr(labels[0])}",
             why="a model cannot learn from one class",
             remedy="Use another method, or label a few target rows",
         )

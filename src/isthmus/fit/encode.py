@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError, UsageError, plain_repr
 from isthmus.types import Array, Task
 
 
@@ -50,7 +50,7 @@ def encode_targets(y: Any, n: int, *, task: Task, classes: tuple[str, ...]) -> A
         if missing:
             raise DataError(f"{missing} rows have no label", where="y")
         raise DataError(
-            f"the label {unknown[0]!r} is not among the classes",
+            f"the label {plain_repr(unknown[0])} is not among the classes",
             where="y",
             why=f"{len(unknown)} such rows",
         )

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone, 
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from isthmus.data.domains import Domains, split_domains
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError, UsageError, plain_repr
 from isthmus.fit.foreign import adapt_foreign, is_foreign
 from isthmus.types import Adaptation, Array, Prior
 
@@ -99,7 +99,7 @@ class _DomainAdapted(BaseEstimator):
             labels[parts.labeled] = parts.yt
         if is_classifier(self) and len(np.unique(labels)) < 2:
             raise DataError(
-                f"every target row received the label {labels[0]!r}",
+                f"every target row received the label {plain_repr(labels[0])}",
                 where=type(self.adapter).__name__,
                 remedy="Use another adapter, or label a few target rows",
             )

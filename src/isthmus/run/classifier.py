@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from isthmus.data import read
 from isthmus.data.domains import RULE, domain_masks
 from isthmus.data.samples import Samples
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import DataError, UsageError, plain_repr
 from isthmus.transfer import transfer
 from isthmus.types import Array
 
@@ -123,7 +123,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(labels[read_rows])
         if len(self.classes_) < 2:
             raise DataError(
-                f"one class only, {self.classes_[0]!r}",
+                f"one class only, {plain_repr(self.classes_[0])}",
                 where="fit",
                 remedy="Give labelled rows of at least two classes",
             )

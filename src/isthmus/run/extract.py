@@ -13,7 +13,7 @@ import numpy as np
 
 from isthmus.backbone import Backbone, FrameBackbone, Store, embed
 from isthmus.data.quarantine import check_bad_share
-from isthmus.data.samples import FrameItems, Problem, Samples
+from isthmus.data.samples import FrameItems, Problem, Samples, account, shared_ids
 from isthmus.errors import DataError
 from isthmus.run.case import Case
 from isthmus.select.routes.base import Domains, Labelled
@@ -54,7 +54,7 @@ class Extracted:
     problems : tuple of Problem
         From reading and from decoding.
     seen : int
-        Rows and files looked at in all.
+        Rows and files looked at in all, each once (`isthmus.data.samples.account`).
     notes : tuple of str
     """
 
@@ -109,13 +109,10 @@ def extract(
         If more than `max_bad` of all rows are bad, or a part is left without rows.
     """
     backbone = prepared(case, backbone)
-    problems: dict[tuple[str, str], Problem] = {}
-    seen = 0
-    for part in (case.source, case.labelled, case.target, case.test):
-        if part is not None:
-            problems.update({(p.where, p.reason): p for p in part.quarantine})
-            seen = max(seen, 0) + len(part)
-    seen += len(problems)
+    parts = (case.source, case.labelled, case.target, case.test)
+    looked_at = account([part for part in parts if part is not None])
+    problems = list(looked_at.problems)
+    done: list[Samples] = []
     notes: list[str] = []
 
     def run(role: str, samples: Samples | None, limit: float | None = None) -> Part | None:
@@ -125,7 +122,9 @@ def extract(
         got = embed(
             backbone, samples, store=store, workers=workers, deadline=limit, progress=report
         )
-        problems.update({(p.where, p.reason): p for p in got.problems})
+        told = set().union(*(shared_ids(samples, other) for other in done)) if got.problems else ()
+        problems.extend(p for p in got.problems if p.where not in told)
+        done.append(samples)
         notes.extend(f"{role} rows: {note}" for note in got.notes)
         part = Part(
             samples.take(got.rows), got.features, got.rows, got.hits, got.computed, got.unreached
@@ -141,9 +140,9 @@ def extract(
     same = case.test is not None and case.test.ids == case.target.ids
     test = replace(target) if same else run("test", case.test)
     source = _source_part(case, run, seed, deadline, notes)
-    check_bad_share(list(problems.values()), seen, max_bad=max_bad)
+    check_bad_share(problems, looked_at.seen, max_bad=max_bad)
     return Extracted(
-        source, labelled, target, test, backbone, tuple(problems.values()), seen, tuple(notes)
+        source, labelled, target, test, backbone, tuple(problems), looked_at.seen, tuple(notes)
     )
 
 

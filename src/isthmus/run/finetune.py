@@ -33,7 +33,7 @@ from isthmus.run.network_evidence import neighbor_evidence
 from isthmus.run.network_rows import TRAINABLE, feature_rows, raw_rows
 from isthmus.run.network_served import chosen, proof_of, served_backbone, served_model
 from isthmus.run.preflight import vetted
-from isthmus.run.recipes import takes_recipe
+from isthmus.run.recipes import strategy_of, takes_recipe
 from isthmus.run.record import Result, call_digest, claim_folder, clear_other, mark_running
 from isthmus.run.standings import model_factory
 from isthmus.run.training import check_kind, described, training_of
@@ -191,6 +191,10 @@ def finetune(
     if bare:
         backbone, weights = FROM_NOTHING[kind], "random"
         say(f"--- network\n{backbone}, trained from nothing: no backbone was named")
+    strategy, thawed = strategy_of(recipe, strategy, pretrained=not bare)
+    if thawed:
+        say(thawed)
+        plan = training_of(call | {"strategy": strategy})
     model: Any = load_backbone(
         backbone,
         modality=kind,
@@ -275,7 +279,8 @@ def finetune(
     choice = chosen(served, features, method=name, seconds=spent)
     proof = proof_of(case, features, choice, seed=seed, others=others)
     settings = {
-        "command": "finetune", "on": on, **described(call, plan), "recipe": recipe, "seed": seed,
+        "command": "finetune", "on": on, **described(call | {"strategy": strategy}, plan),
+        "recipe": recipe, "seed": seed,
         "hidden": ",".join(map(str, hidden)) or "none",
         "max_bad": bad, "allow": ",".join(allowed) or None, **options,
     }  # fmt: skip
@@ -288,7 +293,7 @@ def finetune(
         call=call_digest(call),
         seconds=clock.monotonic() - start,
         findings=found,
-        notes=tuple(note for note in (watching, novel_rows(classifier, rows)) if note),
+        notes=tuple(note for note in (thawed, watching, novel_rows(classifier, rows)) if note),
     )
     result.results.update(
         {

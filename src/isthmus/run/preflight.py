@@ -7,6 +7,7 @@ open and the extraction included.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,10 @@ from isthmus import iofs
 from isthmus.backbone import Store, load_backbone
 from isthmus.data.checks.allowed import overruled
 from isthmus.data.checks.finding import Finding, ordered, render, stop_on_errors
-from isthmus.data.checks.refusals import from_problems, named
+from isthmus.data.checks.refusals import cause_of, from_problems, named
 from isthmus.data.checks.registry import run_all
 from isthmus.data.checks.view import RawView
+from isthmus.data.samples import Problem
 from isthmus.errors import IsthmusError
 from isthmus.run.case import MAX_BAD, Case, posed
 from isthmus.run.checks.view import ModelView
@@ -80,10 +82,24 @@ def preflight(
         if features is not None:
             found += run_all(MODEL, model, late=True, seconds=seconds)
     if features is not None:
-        reported = {row for f in found for row in f.rows}
-        fresh = [p for p in features.problems if p.where not in reported]
-        found += from_problems(fresh, features.seen)
+        found += from_problems(_untold(features.problems, found), features.seen)
     return ordered(_causes(found))
+
+
+def _untold(problems: Sequence[Problem], found: Sequence[Finding]) -> list[Problem]:
+    """Rows set aside of which no finding of their cause speaks yet.
+
+    Lines of two files of one name have one name: each telling is for one of them.
+    """
+    told = Counter((f.code, row) for f in found for row in f.rows)
+    fresh = []
+    for problem in problems:
+        known = (cause_of(problem), problem.where)
+        if told[known]:
+            told[known] -= 1
+        else:
+            fresh.append(problem)
+    return fresh
 
 
 def vetted(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
+from isthmus.backbone.load import TAKES, ModalityError
 from isthmus.errors import UsageError, did_you_mean
 
 P = ParamSpec("P")
@@ -167,8 +168,36 @@ def options_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return chosen
 
 
+def strategy_of(name: str | None, strategy: str, *, pretrained: bool) -> tuple[str, str]:
+    """What is trained, and a sentence where that is not what the recipe says.
+
+    A recipe freezes a body for what it has learned. One that starts from nothing has learned
+    nothing: a head on it would read random features.
+
+    Parameters
+    ----------
+    name : str or None
+        Of the recipe.
+    strategy : str
+        As asked for, by the recipe or beside it.
+    pretrained : bool
+        Whether the body has weights of a training before.
+    """
+    frozen = None if name is None else find(name).on_network.get("strategy")
+    if pretrained or strategy != frozen:
+        return strategy, ""
+    return "full", (
+        f"The recipe {name} freezes a pretrained body, and this one starts from nothing: all of "
+        "it is trained (strategy full). A pretrained one is named with --backbone."
+    )
+
+
 def takes_recipe(function: Callable[P, R]) -> Callable[P, R]:
-    """`function` whose keyword ``recipe`` fills in what the caller did not give."""
+    """`function` whose keyword ``recipe`` fills in what the caller did not give.
+
+    A model that the recipe itself names, and that cannot take the data, is refused by the name of
+    the recipe: its weights, or another --backbone, would help nobody.
+    """
 
     @functools.wraps(function)
     def call(*args: P.args, **given: P.kwargs) -> R:
@@ -176,9 +205,26 @@ def takes_recipe(function: Callable[P, R]) -> Callable[P, R]:
         if name is None:
             return function(*args, **given)
         named = {**dict(zip(("source", "target"), args)), **given}
-        return function(**options_of(str(name), named))  # type: ignore[arg-type, call-arg]
+        options = options_of(str(name), named)
+        try:
+            return function(**options)  # type: ignore[arg-type, call-arg]
+        except ModalityError as error:
+            if named.get("backbone") is not None:
+                raise
+            raise _for_other_data(str(name), options["backbone"], error) from None
 
     return call
+
+
+def _for_other_data(name: str, backbone: str, error: ModalityError) -> UsageError:
+    takes = TAKES[backbone.partition(":")[0]]
+    return UsageError(
+        f"the recipe {find(name).name} is for {takes} data",
+        where="--recipe",
+        why=error.what,
+        remedy="Use --recipe frozen-dense, which takes the default backbone of the data, or say "
+        f"--modality {takes} if they were misread",
+    )
 
 
 def in_words() -> str:

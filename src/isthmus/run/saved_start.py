@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from isthmus.errors import DataError, UsageError, need
+from isthmus.errors import DataError, UsageError, near_path, need
 
 
 def read(path: str | Path, backbone: Any, modality: str, on: str) -> tuple[Any, Any]:
@@ -24,6 +24,13 @@ def read(path: str | Path, backbone: Any, modality: str, on: str) -> tuple[Any, 
     if on != "features":
         raise UsageError(
             "a saved dense network starts a network of features", remedy="Use --on features"
+        )
+    if not Path(path).is_file():
+        raise UsageError(
+            "a folder is no saved network" if Path(path).is_dir() else "the file does not exist",
+            where=str(path),
+            why="--start-from names the file of a dense network",
+            remedy=near_path(path) or "Check the path",
         )
     saved = read_dense(path)
     kinds = sorted(set(saved.activations) - {"none"})

@@ -260,6 +260,22 @@ def automatic_route(
     return Blended(seed=seed, deadline=deadline, deep=deep), ()
 
 
+def deep_untried(case: Case, choice: Choice, *, deep: bool | None, automatic: bool) -> list[str]:
+    """A sentence for the notes where networks were asked for and not one was tried."""
+    if not deep:
+        return []
+    if choice.blend is not None:
+        rung = choice.blend.networks
+        why = None if rung.tried else rung.why.partition(": ")[2]
+    elif automatic:
+        rows, taught = len(choice.domains.Xt), choice.domains.source is not None
+        why = why_not(task=case.task, source=taught, target_rows=rows)
+        why = f"there is no automatic choice ({why})"
+    else:
+        why = "the automatic choice is turned off by --method"
+    return [] if why is None else [f"Nothing of --deep was tried: {why}."]
+
+
 def over(deadline: float | None) -> bool:
     """Whether the time is up."""
     return deadline is not None and time.monotonic() > deadline

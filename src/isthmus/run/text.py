@@ -20,7 +20,7 @@ def render(results: dict[str, Any], run: dict[str, Any]) -> str:
             f"{first['reason']} (all in quarantine.csv)"
         )
     lines += ["", "Leaderboard", *leaderboard(results, run), *troubles(results), ""]
-    lines += [*candidates(results), *network(results), *label_set(results)]
+    lines += [*candidates(results), *untried(results), *network(results), *label_set(results)]
     lines.append(f"Verdict    {results['verdict']['sentence']}")
     lines.append(f"Because    {results['verdict']['reason']}")
     proof = results["proof"]
@@ -134,6 +134,13 @@ def networks(choice: dict[str, Any]) -> list[str]:
     """Whether trained networks were among the candidates, and why."""
     found = choice.get("networks")
     return [f"Networks   {found['why']}"] if found else []
+
+
+def untried(results: dict[str, Any]) -> list[str]:
+    """That networks were asked for in vain, where no automatic choice speaks of them."""
+    notes = [] if results.get("choice") else results["notes"]
+    told = [f"Networks   {note}" for note in notes if "--deep" in note]
+    return [*told, ""] if told else []
 
 
 def network(results: dict[str, Any]) -> list[str]:

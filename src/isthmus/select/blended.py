@@ -26,7 +26,7 @@ from isthmus.select.descriptors import TASK, columns
 from isthmus.select.estimated import estimated_accuracy, unknown
 from isthmus.select.prior import ChoicePrior, choice_prior
 from isthmus.select.routes.base import Domains, ModelFactory, Route
-from isthmus.select.rung import NETWORKS, Rung, asked_for, joined
+from isthmus.select.rung import NETWORKS, Rung, asked_for, joined, reached
 from isthmus.select.trials import halved, try_all, weigh
 from isthmus.select.views import views
 from isthmus.select.witnesses import heard, statements
@@ -245,6 +245,7 @@ def blend(
     if networks:
         try_all(bench, networks, deadline=deadline, clock=clock, into=tried)
         failed |= tried.failed
+        rung = reached(rung, failed)
         found = joined(found, found.around, proba, table_of, least=SMALLEST)
     rows, order, gain, weights = found.rows, found.order, found.gain, found.weights
     names = columns(table_of.candidates)

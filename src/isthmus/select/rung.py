@@ -23,7 +23,7 @@ from isthmus.select.candidates import Build, Candidate, one_by_one
 from isthmus.select.descriptors import TASK, Surroundings, row
 from isthmus.select.prior import ChoicePrior
 from isthmus.select.routes.base import Labelled
-from isthmus.select.trials import Weighed
+from isthmus.select.trials import CUT_SHORT, Weighed
 from isthmus.types import Array
 
 LEAST = 200  # rows a side: below, a network learns less than a linear model
@@ -121,6 +121,13 @@ def asked_for(
             False, f"not tried: about {spent:.0f} s of training, and {room:.0f} s are to spare"
         )
     return Rung(True, f"tried: the domains differ ({figure}) and the time allows it")
+
+
+def reached(rung: Rung, failed: Mapping[str, str]) -> Rung:
+    """What became of networks that were to be tried; `failed`: why a candidate has no answer."""
+    if rung.tried and all(failed.get(one.name) == CUT_SHORT for one in NETWORKS):
+        return Rung(False, "not tried: the time budget ended before the first of them")
+    return rung
 
 
 def seconds(bench: Bench, clock: Callable[[], float] = time.monotonic) -> float:

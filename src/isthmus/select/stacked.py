@@ -28,8 +28,8 @@ from isthmus.select.evidence import TOO_FEW, Evidence, Folds
 from isthmus.select.label_draw import row_weights
 from isthmus.select.prior import ChoicePrior, choice_prior
 from isthmus.select.routes.base import Domains, ModelFactory, Route
-from isthmus.select.rung import NETWORKS, Rung, asked_for
-from isthmus.select.trials import Weighed, try_all, weigh
+from isthmus.select.rung import NETWORKS, Rung, asked_for, reached
+from isthmus.select.trials import CUT_SHORT, Weighed, try_all, weigh
 from isthmus.types import Array
 
 logger = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ def stack(
         name, build = one.name, one.build
         tried.append(one)
         if models and deadline is not None and clock() > deadline:
-            failed[name] = "not reached: the time budget ended"
+            failed[name] = CUT_SHORT
             continue
         try:
             made = (fitted or {}).get(name, ())
@@ -256,6 +256,7 @@ def stack(
             seconds=seconds,
         )
     model = pruned(*expanded(models, worth, hot))
+    rung = reached(rung, failed)
     return Stack(model, tuple(lines), scored, tuple(blended), tuple(notes), rung)
 
 

@@ -139,6 +139,7 @@ def _add_model(script: Script, found: LoadedModel) -> None:
     functions = ", ".join(f'"{name}": {name}' for name in sorted(used | {"linear"}))
     tail = {"classification": "classes"}.get(found.task, found.task)
     script.add(f"tail_{tail}", "import csv", "import sys", steps=f"{{{functions}}}")
+    script.add("answer")
 
 
 def _line(script: Script, i: int, model: Plain) -> tuple[float, list[str], float, bool]:
@@ -183,7 +184,7 @@ def _image(script: Script, found: LoadedModel, backbone: Any) -> None:
         needs=("pillow",),
         recipe={key: backbone.recipe[key] for key in ("steps", "channels")},
     )
-    script.add("files", "import sys")
+    _files(script, found)
 
 
 def _text(script: Script, found: LoadedModel, backbone: Any) -> None:
@@ -194,6 +195,8 @@ def _text(script: Script, found: LoadedModel, backbone: Any) -> None:
     tokenizer = getattr(backbone, "inner", backbone).tokenizer
     script.files[".tokenizer.json"] = tokenizer.to_json().encode()
     limit = int(backbone.recipe["max_tokens"])
+    columns = found.manifest["input"]["reading"].get("text", "text")
+    script.add("one_file")
     script.add(
         "text",
         "import tokenizers",
@@ -203,7 +206,7 @@ def _text(script: Script, found: LoadedModel, backbone: Any) -> None:
         pad=int(backbone.recipe["pad_id"]),
         prefix=repr(backbone.recipe["prefix"]),
         rows=ROWS,
-        column=repr(found.manifest["input"]["reading"].get("text", "text")),
+        columns=[columns] if isinstance(columns, str) else columns,
     )
 
 
@@ -224,7 +227,7 @@ def _audio(script: Script, found: LoadedModel, backbone: Any) -> None:
         pooling=backbone.pooling,
         pooled=f"[{pooled[backbone.pooling]}]",
     )
-    script.add("files", "import sys")
+    _files(script, found)
 
 
 def _waves(script: Script, found: LoadedModel, backbone: Any) -> None:
@@ -239,7 +242,7 @@ def _waves(script: Script, found: LoadedModel, backbone: Any) -> None:
         length=getattr(backbone, "length", None),
         normalise=recipe["normalise"],
     )
-    script.add("files", "import sys")
+    _files(script, found)
 
 
 def _waveform(script: Script) -> None:
@@ -270,6 +273,7 @@ def _table(script: Script, found: LoadedModel, backbone: Any) -> None:
             }
         entries.append(entry)
         kinds.add(column.kind)
+    script.add("one_file")
     script.files[".columns.json"] = json.dumps(entries, ensure_ascii=False).encode()
     script.add(
         "table",
@@ -291,7 +295,22 @@ def _table(script: Script, found: LoadedModel, backbone: Any) -> None:
 
 def _features(script: Script, found: LoadedModel, backbone: Any) -> None:
     columns = found.manifest["input"]["reading"].get("features")
-    script.add("features", columns=columns if isinstance(columns, list) else None)
+    script.add("one_file")
+    script.add(
+        "features",
+        columns=columns if isinstance(columns, list) else None,
+        width=int(backbone.num_features),
+    )
+
+
+def _files(script: Script, found: LoadedModel) -> None:
+    """Photos or recordings, those of folders by the endings that `isthmus predict` takes."""
+    from isthmus.data.audio import AUDIO_SUFFIXES
+    from isthmus.data.images import IMAGE_SUFFIXES
+
+    kind = found.backbone.modality
+    endings = sorted(IMAGE_SUFFIXES if kind == "image" else AUDIO_SUFFIXES)
+    script.add("files", endings=f'"{" ".join(endings)}".split()', things=THINGS[kind])
 
 
 def _one_network(script: Script, backbone: Any) -> None:

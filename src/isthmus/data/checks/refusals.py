@@ -55,13 +55,18 @@ def named(error: IsthmusError) -> Finding | None:
     )
 
 
+def cause_of(problem: Problem) -> str:
+    """The code of a row that was set aside; without a better one its item is a damaged one."""
+    return code_of(problem.reason) or "ISX010"
+
+
 def from_problems(
     problems: Iterable[Problem], seen: int, *, severity: Severity = "warning"
 ) -> list[Finding]:
     """One finding per cause for rows that were set aside."""
     groups: dict[str, list[Problem]] = defaultdict(list)
     for problem in problems:
-        groups[code_of(problem.reason) or "ISX010"].append(problem)
+        groups[cause_of(problem)].append(problem)
     findings = []
     for code, found in sorted(groups.items()):
         first = found[0]
@@ -84,5 +89,4 @@ def from_problems(
 
 def find(view: RawView) -> Iterable[Finding]:
     """Rows that reading set aside, by cause."""
-    seen = sum(len(part) for _, part in view.parts()) + len(view.problems)
-    return from_problems(view.problems, seen)
+    return from_problems(view.account.problems, view.account.seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -40,15 +41,15 @@ def find(view: RawView) -> Iterable[Finding]:
         )
     if view.labelled is not None and view.task == "classification":
         assert view.labelled.labels is not None
-        names, counts = np.unique(view.labelled.labels.astype(str), return_counts=True)
-        if counts.min() < LEAST_A_CLASS and view.source is None:
+        counts = Counter(str(name) for name in view.labelled.labels)
+        name, least = min(counts.items(), key=lambda entry: (entry[1], entry[0]))
+        if least < LEAST_A_CLASS and view.source is None:
             yield Finding(
                 "ISX030",
                 "warning",
-                f"the class {names[counts.argmin()]!r} has {counts.min()} labelled row"
-                f"{'' if counts.min() == 1 else 's'}",
+                f"the class {name!r} has {least} labelled row{'' if least == 1 else 's'}",
                 "which rows were drawn decides the result; no fold can be held out",
                 where=view.labelled.origin,
                 remedy="Label more rows, or repeat over at least 5 seeds and report the spread",
-                figures={"rows": int(counts.min())},
+                figures={"rows": least},
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.data.samples import FrameItems, Problem, Samples
+from isthmus.data.samples import Account, FrameItems, Samples, account, shared_ids
 from isthmus.errors import IsthmusError
 from isthmus.types import Array, Modality
 
@@ -78,21 +78,11 @@ class RawView:
         return not any(len(self.overlap(part)) == len(scored) for _, part in self.training)
 
     def overlap(self, part: Samples) -> set[str]:
-        """Ids of scored rows that are rows of `part`: the same data set, the same id.
-
-        Data in memory have no name of their own: there, a few items are compared as well.
-        """
+        """Ids of scored rows that are rows of `part`."""
         _, scored = self.scored
         key = ("overlap", id(part), id(scored))
         if key not in self._memo:
-            same = set(part.ids) & set(scored.ids) if part.origin == scored.origin else set()
-            here = {row_id: row for row, row_id in enumerate(part.ids)}
-            there = {row_id: row for row, row_id in enumerate(scored.ids)}
-            for row_id in sorted(same)[:: max(1, len(same) // 5)]:
-                if not _equal(part.items[here[row_id]], scored.items[there[row_id]]):
-                    same = set()
-                    break
-            self._memo[key] = same
+            self._memo[key] = shared_ids(part, scored)
         found: set[str] = self._memo[key]
         return found
 
@@ -104,10 +94,12 @@ class RawView:
         return found
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
-        """Rows that reading set aside, each once."""
-        every = {(p.where, p.reason): p for _, part in self.parts() for p in part.quarantine}
-        return tuple(every.values())
+    def account(self) -> Account:
+        """Rows that were looked at, and those that reading set aside, each once."""
+        if "account" not in self._memo:
+            self._memo["account"] = account([part for _, part in self.parts()])
+        found: Account = self._memo["account"]
+        return found
 
     def chosen(self, part: Samples, count: int = LOOKED) -> Array:
         """Positions of at most `count` rows, spread evenly."""
@@ -165,16 +157,3 @@ class RawView:
     def names(self, part: Samples) -> Array | None:
         """(n,) class names of a part with classes."""
         return part.labels if part.task == "classification" else None
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        return all(_equal(a, b) for a, b in zip(one, other))
-    if hasattr(one, "columns") and hasattr(other, "columns"):
-        return list(one.columns) == list(other.columns) and bool(
-            one.reset_index(drop=True).equals(other.reset_index(drop=True))
-        )
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        a, b = np.asarray(one), np.asarray(other)
-        return a.shape == b.shape and bool(np.array_equal(a, b))
-    return bool(one == other)

@@ -19,6 +19,7 @@ from isthmus.align.domain_batch_norm import domains_of, in_domain, source_domain
 from isthmus.discrepancy.a_distance import a_distance
 from isthmus.errors import DataError
 from isthmus.fit.deep.network import Network
+from isthmus.fit.deep.regularize.registry import PENALTIES
 from isthmus.fit.deep.rows import Rows
 from isthmus.fit.deep.seeds import stream
 from isthmus.types import Array, Task
@@ -84,7 +85,8 @@ class Diagnostics:
     device : torch.device
     seed : int
     say : callable, optional
-        Gets each warning once; default: the log.
+        Gets a warning in the epoch in which trouble of its kind begins, and again where it comes
+        back after having gone; the entry of every epoch holds the words. Default: the log.
     """
 
     def __init__(
@@ -146,11 +148,11 @@ class Diagnostics:
             logits, _ = self._see(network, self._every_target, False)
             found["evidence"] = self.evidence(softmax(logits.astype(np.float64)))
         words = in_words(found, losses, self._source_shares())
-        for text in words:
-            if text not in self._said:
+        for kind, text in words.items():
+            if kind not in self._said:  # the text holds figures, which differ in every epoch
                 self.say(f"epoch {epoch}: {text}")
         self._said = set(words)
-        return {**found, "words": words}
+        return {**found, "words": list(words.values())}
 
     def _see(
         self, network: Network, rows: Rows, features: bool, *, of_source: bool = False
@@ -214,39 +216,38 @@ def score(logits: Array, labels: Any, task: Task) -> float:
 
 def in_words(
     found: Mapping[str, Any], losses: Mapping[str, float], source_shares: Mapping[str, float]
-) -> list[str]:
-    """What the figures of an epoch mean, where they mean trouble."""
-    words = []
+) -> dict[str, str]:
+    """What the figures of an epoch mean, where they mean trouble: by its kind."""
+    words: dict[str, str] = {}
     shares: Mapping[str, float] = found.get("target_shares") or {}
     if len(shares) > 1:
         name = max(shares, key=lambda key: shares[key])
         if collapsed(shares[name], source_shares.get(name, 0.0), len(shares)):
-            words.append(
+            words["collapse"] = (
                 f"collapse: {100 * shares[name]:.0f} % of the target rows are predicted as "
                 f"{name!r}, {100 * source_shares.get(name, 0.0):.0f} % of the source rows are; "
                 + (
                     "lower the weight of the alignment, or use a method that keeps classes apart"
-                    if set(losses) - {"task"}
+                    if set(losses) - {"task", *(name.replace("-", "") for name in PENALTIES)}
                     else "train longer, or look at the source: nothing was aligned"
                 )
             )
     own = [v for key, v in losses.items() if key.endswith("domain_accuracy")]
-    for value in own:
-        if value > EASY:
-            words.append(
-                f"domination: the discriminator tells the domains apart on {100 * value:.0f} % of "
-                "the rows, so the features are not aligned; raise the weight, or lower its "
-                "learning rate"
-            )
+    if own and max(own) > EASY:
+        words["domination"] = (
+            f"domination: the discriminator tells the domains apart on {100 * max(own):.0f} % of "
+            "the rows, so the features are not aligned; raise the weight, or lower its learning "
+            "rate"
+        )
     if own and max(own) < NEAR_CHANCE and found.get("a_distance", 0.0) > 1.5:
-        words.append(
+        words["stopped"] = (
             f"the discriminator is at chance ({100 * max(own):.0f} %) while the features still "
             f"differ (A-distance {found['a_distance']:.2f}): it has stopped learning"
         )
     per_class = [v for v in (found.get("per_class") or {}).values() if v == v]
     if own and per_class and min(per_class) < 0.1 and found.get("source_accuracy", 0.0) > 0.5:
         lost = [k for k, v in found["per_class"].items() if v == v and v < 0.1]
-        words.append(f"source classes are being lost to the alignment: {', '.join(lost)}")
+        words["lost"] = f"source classes are being lost to the alignment: {', '.join(lost)}"
     return words
 
 

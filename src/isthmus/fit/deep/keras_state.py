@@ -24,6 +24,7 @@ _NAMED = {
     "kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias",
     "moving_mean": "running_mean", "moving_variance": "running_var", "embeddings": "weight",
 }  # fmt: skip
+_WHOLE = "Save the network again with model.save('NAME.keras')"
 
 
 def keras_layers(path: str | Path) -> list[tuple[str, dict[str, Array]]]:
@@ -40,14 +41,26 @@ def keras_layers(path: str | Path) -> list[tuple[str, dict[str, Array]]]:
     if path.suffix.lower() == ".keras":
         with zipfile.ZipFile(path) as archive:
             if "model.weights.h5" not in archive.namelist():
-                raise BackboneError("the archive holds no weights", where=str(path))
+                raise BackboneError("the archive holds no weights", where=str(path), remedy=_WHOLE)
             raw = io.BytesIO(archive.read("model.weights.h5"))
     else:
         raw = io.BytesIO(path.read_bytes())
-    with h5py.File(raw, "r") as file:
-        if "layer_names" in file.attrs or "model_weights" in file:
-            return _old(file.get("model_weights", file), path)
-        return _new(file, config, path)
+    try:
+        with h5py.File(raw, "r") as file:
+            if "layer_names" in file.attrs or "model_weights" in file:
+                found = _old(file.get("model_weights", file), path)
+            else:
+                found = _new(file, config, path)
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, RuntimeError) as error:
+        raise BackboneError(
+            "the layers in the file are not stored as Keras stores them",
+            where=str(path),
+            why=" ".join(str(error).split())[:160],
+            remedy=_WHOLE,
+        ) from None
+    if not found:
+        raise BackboneError("the file holds no layers with weights", where=str(path), remedy=_WHOLE)
+    return found
 
 
 def keras_state(path: str | Path, module: nn.Module) -> dict[str, Tensor]:
@@ -65,7 +78,7 @@ def keras_state(path: str | Path, module: nn.Module) -> dict[str, Tensor]:
     Returns
     -------
     dict of str to Tensor
-        Shapes are not compared here: `isthmus.fit.deep.surgery.copy_weights` accounts for them.
+        Shapes are not compared here: `isthmus.fit.deep.copy_weights` accounts for them.
         Layers that the network lacks keep the file's names.
 
     Notes
@@ -118,7 +131,9 @@ def _new(file: Any, config: Any, path: Path) -> list[tuple[str, dict[str, Array]
 
     The archive lists groups by name; the configuration knows their order.
     """
-    root = file["layers"] if "layers" in file else file["_layer_checkpoint_dependencies"]
+    root = file.get("layers", file.get("_layer_checkpoint_dependencies"))
+    if not hasattr(root, "keys"):
+        return []
     groups = {name: root[name] for name in root if len(root[name].get("vars", ()))}
     order = sorted(groups, key=_by_number) if config is None else _config_order(config, groups)
     if config is None and len({re.sub(r"_\d+$", "", name) for name in groups}) > 1:

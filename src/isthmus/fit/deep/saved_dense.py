@@ -17,13 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.backbone.keras_files import check_file
-from isthmus.backbone.weights import read_state
+from isthmus.backbone.weights import check_finite, read_state
 from isthmus.errors import BackboneError
+from isthmus.fit.deep.copy_weights import CopyReport, copy_weights
 from isthmus.fit.deep.keras_state import keras_layers
 from isthmus.fit.deep.network import Network
-from isthmus.fit.deep.surgery import ACTIVATIONS, CopyReport, copy_weights, he_initialise
+from isthmus.fit.deep.surgery import ACTIVATIONS, he_initialise
 
 KERAS, MOST_LAYERS = (".keras", ".h5", ".hdf5"), 64
+_GIVE = "Give a file with the weights of a dense network"
 _SAME = {"swish": "silu", "linear": "none"}  # what Keras calls them -> what we do
 
 
@@ -132,13 +134,27 @@ def read_dense(path: str | Path, *, activation: str = "relu") -> SavedDense:
         raise BackboneError(
             f"the file holds {len(found)} dense layers",
             where=str(path),
-            remedy="Give a file with the weights of a dense network",
+            remedy=_GIVE,
         )
+    for name, weight, bias in found:
+        if not weight.numel() or (bias is not None and bias.shape != weight.shape[:1]):
+            shapes = [tuple(value.shape) for value in (weight, bias) if value is not None]
+            raise BackboneError(
+                f"{name!r} is no dense layer",
+                where=str(path),
+                why=f"its weight is {' and its bias '.join(map(str, shapes))}",
+                remedy=_GIVE,
+            )
+        beside = {} if bias is None else {f"{name}.bias": bias}
+        check_finite({f"{name}.weight": weight, **beside}, where=str(path))
     chain = _chained(found)
     if chain is None:
         widths = ", ".join(f"{name} {w.shape[1]} > {w.shape[0]}" for name, w, _ in found)
         raise BackboneError(
-            "the dense layers do not follow one another", where=str(path), why=widths
+            "the dense layers do not follow one another",
+            where=str(path),
+            why=widths,
+            remedy=_GIVE,
         )
     named = _keras_activations(path) if keras else None
     hidden = tuple((named or [activation] * len(chain))[: len(chain) - 1])
@@ -148,6 +164,7 @@ def read_dense(path: str | Path, *, activation: str = "relu") -> SavedDense:
                 f"a dense layer with the activation {name!r}",
                 where=str(path),
                 why=f"known: {', '.join(ACTIVATIONS)}",
+                remedy="Train it with one of them",
             )
     return SavedDense(tuple(chain), hidden, str(path))
 
@@ -177,7 +194,8 @@ def _torch(path: Path) -> list[_Layer]:
     layers: list[_Layer] = []
     used = set()
     for key in sorted(state, key=_by_numbers):
-        if key.rpartition(".")[2] == "weight" and state[key].ndim == 2:
+        dense = state[key].ndim == 2 and not state[key].is_complex()
+        if key.rpartition(".")[2] == "weight" and dense:
             name = key.rpartition(".")[0]
             beside = f"{name}.bias" if name else "bias"
             bias = state.get(beside)
