@@ -84,3 +84,16 @@ def test_what_the_layers_tell(body, shape):
 def test_what_they_do_not_tell_is_asked_for(body):
     with pytest.raises(UsageError, match="Give num_features="):
         Network(body, 3)
+
+
+def test_what_a_body_says_of_itself_counts():
+    class Odd(nn.Module):
+        def forward(self, x):
+            return torch.cat([x, x], dim=1)
+
+    chain = nn.Sequential(nn.Linear(4, 3), Odd(), nn.Flatten())
+    with pytest.raises(UsageError, match="Give num_features="):
+        width_of(chain)
+    chain.num_features = 6
+    assert width_of(chain) == 6
+    assert Network(nn.Sequential(chain, nn.ReLU()), 2)(torch.randn(5, 4)).shape == (5, 2)

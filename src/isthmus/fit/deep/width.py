@@ -9,6 +9,7 @@ from isthmus.errors import UsageError
 
 _ROWS = ("activation", "dropout", "normalization")  # files of torch.nn: widths stay
 _MAPS = (*_ROWS, "pooling", "padding", "upsampling")  # channels stay
+_NORMS = nn.modules.batchnorm._NormBase  # their num_features are channels
 _OTHERS = (nn.GLU, nn.MultiheadAttention)  # of those files, and yet they do not
 
 
@@ -44,7 +45,7 @@ def _width(module: nn.Module, *, maps: bool = False, told: bool = True) -> int |
         torch's: not inside a network that was made for another purpose.
     """
     own = getattr(module, "num_features", None)
-    if told and isinstance(own, int) and isinstance(module, (Pooled, Captured)):
+    if told and isinstance(own, int) and not isinstance(module, _NORMS):
         return own
     if isinstance(module, Pooled):
         return _width(module.network, maps=module.pooling != "flatten", told=told)
@@ -61,12 +62,10 @@ def _width(module: nn.Module, *, maps: bool = False, told: bool = True) -> int |
         return int(module.embedding_dim)
     if isinstance(module, nn.modules.conv._ConvNd):
         return module.out_channels if maps else None
-    if isinstance(module, nn.modules.batchnorm._NormBase):
+    if isinstance(module, _NORMS):
         return module.num_features if maps or isinstance(module, nn.BatchNorm1d) else None
     if isinstance(module, Called):  # any method of it
         return None
-    if told and isinstance(own, int):
-        return own
     parts = list(module.modules())
     if not told or any(isinstance(part, (Captured, Called)) for part in parts):
         inner = getattr(module, "network", None)  # a wrapper passes on what its network gives
