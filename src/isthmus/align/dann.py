@@ -57,7 +57,7 @@ class DANN(Objective):
     gives +14.5 on the moons and +0.9 on the real pairs (docs/log.md).
 
     Beside an MLP on features 500 and 500 units are the larger part of a step, 2.5 times that of
-    source-only; 128 and 128 at five times the rate (`on_features`) make it 1.35 and gain more on
+    source-only; 128 and 128 at five times the rate (`on_features`) make it 1.5 and gain more on
     the 40 pairs, +1.4 and +0.9. With the digit network the large one costs nothing and is better
     (MNIST > USPS 93.3 %; 128 and 128 at ten times the rate 91.9, one seed).
     """
