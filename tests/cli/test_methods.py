@@ -26,7 +26,8 @@ def test_every_method_is_listed_once_and_no_line_is_too_long():
     known = [*discover(), *deep()]
     assert sorted(names) == sorted(name.replace("_", "-") for name in known)
     assert max(map(len, lines)) <= WIDTH
-    assert f"{len(names)} methods" in lines[-2]
+    assert f"{len(names)} methods" in lines[-3]
+    assert "adabn, t3a, tent (isthmus finetune" in lines[-2]
 
 
 def test_a_star_marks_the_routes():
@@ -69,7 +70,11 @@ def test_json():
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["methods", "corall"], "Did you mean coral"), (["methods", "--family", "x"], "no family")],
+    [
+        (["methods", "corall"], "Did you mean coral"),
+        (["methods", "--family", "x"], "no family"),
+        (["methods", "TENT"], "Use isthmus finetune --method tent"),
+    ],
 )
 def test_wrong_names_are_wrong_usage(words, said, capsys):
     with pytest.raises(SystemExit) as stop:

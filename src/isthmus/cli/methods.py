@@ -42,6 +42,7 @@ def command(name: str | None, family: str | None, fmt: str) -> None:
 
 
 def _list(methods: list[Method]) -> str:
+    from isthmus.align.names import AFTER_TRAINING
     from isthmus.select.catalogue import FAMILIES
 
     width = max((len(m.name) for m in methods), default=0) + 4
@@ -61,6 +62,8 @@ def _list(methods: list[Method]) -> str:
             lines += _wrapped(" " * width, f"needs {', '.join(m.needs)}", width)
     routes = sum(m.route for m in methods)
     lines += ["", f"{len(methods)} methods; * = isthmus transfer --method NAME ({routes})."]
+    after = ", ".join(AFTER_TRAINING)
+    lines.append(f"After a training: {after} (isthmus finetune --method NAME).")
     lines.append("isthmus methods NAME shows one in full, with when it fails and its parameters.")
     return "\n".join(lines)
 

@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, is_regressor
 
 from isthmus.adapt.base import Adapter, discover
 from isthmus.adapt.multi_source import MultiSource
-from isthmus.align.names import run_names
+from isthmus.align.names import AFTER_TRAINING, run_names
 from isthmus.errors import UsageError
 from isthmus.fit.adapted import Space, Spaces, adapt, fit_adapter, fit_method
 from isthmus.fit.aligned import AlignedMLP
@@ -104,6 +104,12 @@ def find(name: str) -> Any:
     UsageError
         If there is none of that name; the nearest names are given.
     """
+    if (after := name.lower()) in AFTER_TRAINING:
+        raise UsageError(
+            f"{after} is no method of a run",
+            why="it comes after the training of a network",
+            remedy=f"Use isthmus finetune --method {after}",
+        )
     known: dict[str, Any] = {**discover(), **deep()}
     return named(name, known, what="method", otherwise="See `isthmus methods`")
 
