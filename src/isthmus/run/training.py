@@ -48,7 +48,7 @@ def training_of(call: Mapping[str, Any]) -> Training:
     """
     from isthmus.align.base import Procedure
     from isthmus.align.registry import ready
-    from isthmus.fit.deep.regularize.registry import make_penalties
+    from isthmus.fit.deep.regularize.registry import KEEPING, make_penalties
     from isthmus.fit.deep.settings import Settings
     from isthmus.fit.deep.stages import with_smoothing
 
@@ -70,6 +70,14 @@ def training_of(call: Mapping[str, Any]) -> Training:
             remedy="Use --on network, or another method (t3a, shot, dann, ...)",
         )
     penalties = make_penalties(tuple(call["penalty"]))
+    drawn = [p for p in penalties if isinstance(p, KEEPING)]
+    if bare and drawn:
+        raise UsageError(
+            f"{', '.join(type(p).__name__ for p in drawn)} would keep the small network near its "
+            "start",
+            why="which is drawn at random: nothing was learned there",
+            remedy="Use --on network, --start-from FILE, or --weight-decay",
+        )
     mix = _mix(call["mix"])
     if isinstance(made, Procedure) and made.uses_source:
         with_smoothing(made, label_smoothing=call["label_smoothing"], penalties=penalties, mix=mix)

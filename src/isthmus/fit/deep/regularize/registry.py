@@ -28,6 +28,7 @@ PENALTIES: dict[str, Callable[[], Regularizer]] = {
     "lwf": LwF,
     "rkd": RKD,
 }
+KEEPING = (DELTA, L2SP, LwF, RKD)  # hold a network near what it was before the first step
 # methods of this folder that a name alone cannot make -> (why, remedy)
 _NOT_BY_NAME = {
     "co-tuning": (
