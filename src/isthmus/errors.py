@@ -67,6 +67,10 @@ class BackboneError(IsthmusError):
     """A pretrained model cannot be found, verified or run."""
 
 
+class ModalityError(BackboneError):
+    """A model of another kind of data."""
+
+
 class LicenseError(BackboneError):
     """The weights' licence needs the user's explicit consent."""
 

@@ -84,11 +84,10 @@ class NRC(Procedure):
         # such a row is every batch's: it is no neighbour, nor is it far from any
         bad = (~torch.isfinite(self.memory.features).all(1)).nonzero()[:, 0].cpu().numpy()
         if len(bad):
-            named = bad if self.target.ids is None else self.target.ids[bad]
             raise DataError(
                 f"{len(bad)} target rows have features that are no numbers",
                 where="NRC",
-                why=", ".join(map(str, named[:64])),
+                why=", ".join(map(str, self.target.named(bad[:64]))),
                 remedy="Look at these rows; if they are sound, lower the source's learning rate",
             )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from isthmus.align.after_training import NAMES, AfterTraining
 from isthmus.align.base import Objective, Procedure
+from isthmus.align.views import need_weight
 from isthmus.errors import UsageError
 from isthmus.registry import classes_by_file, named
 
@@ -66,13 +66,8 @@ def made(
         if setting not in known:
             lacks = f"It has {', '.join(known)}" if known else "It has no settings"
             raise UsageError(f"{kind.__name__} has no setting {setting!r}", remedy=lacks)
-    weight = settings.get("trade_off")
-    if weight is not None and not 0 <= weight < math.inf:
-        raise UsageError(
-            f"{kind.__name__}: trade_off={weight}",
-            why="a negative weight asks for the opposite of the method",
-            remedy="Give a finite number, 0 or more",
-        )
+    if (weight := settings.get("trade_off")) is not None:
+        need_weight(weight, who=kind.__name__)
     own = getattr(kind, "on_features", {}) if on_features else {}
     found: Objective | Procedure | AfterTraining = kind(**{**own, **settings})
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -55,6 +57,23 @@ def need_share(value: float, name: str, *, who: str) -> None:
     """
     if not 0 <= value <= 1:
         raise UsageError(f"{who}: {name}={value}", remedy=f"{name} is a share between 0 and 1")
+
+
+def need_weight(value: float, *, who: str) -> None:
+    """Refuse what is no weight of a loss.
+
+    Raises
+    ------
+    UsageError
+        If `value` is negative, infinite or NaN.
+    """
+    if not 0 <= value < math.inf:
+        raise UsageError(
+            f"trade_off={value}",
+            where=who,
+            why="a negative weight asks for the opposite of the method",
+            remedy="Give a finite number, 0 or more",
+        )
 
 
 def need_labels(batch: DomainBatch, *, who: str) -> Tensor:

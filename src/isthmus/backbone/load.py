@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.backbone.base import Backbone, FrameBackbone
-from isthmus.errors import BackboneError, UsageError
+from isthmus.errors import ModalityError, UsageError
 from isthmus.types import Modality
 
 # prefix -> leaf file; each offers load(name, *, weights, layer, pooling, size, allow_license,
@@ -43,10 +43,6 @@ DEFAULTS: dict[str, str] = {
 }
 _SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".h5": "keras", ".hdf5": "keras"}
 _EXAMPLES = "timm:resnet50, torchvision:vgg16, hf:bert-base-uncased, keras:VGG16, onnx:FILE"
-
-
-class ModalityError(BackboneError):
-    """A model of another kind of data."""
 
 
 def load_backbone(

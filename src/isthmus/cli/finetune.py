@@ -15,6 +15,7 @@ from isthmus.cli.common import (
 )
 from isthmus.cli.transfer import Shots
 from isthmus.run.recipes import RECIPES, in_words
+from isthmus.run.training import MIXES
 
 STRATEGIES = (
     "full", "head-only", "top-k", "gradual", "layerwise", "lp-ft", "lora", "bias-only",
@@ -145,7 +146,7 @@ def _presets(function: Any) -> Any:
 )
 @click.option(
     "--mix",
-    type=click.Choice(["none", "mixup", "cutmix"]),
+    type=click.Choice(MIXES),
     default="none",
     show_default=True,
     help="Train on mixtures of two rows; cutmix: images, with --on network.",

@@ -279,7 +279,8 @@ def finetune(
     choice = chosen(served, features, method=name, seconds=spent)
     proof = proof_of(case, features, choice, seed=seed, others=others)
     settings = {
-        "command": "finetune", "on": on, **described(call | {"strategy": strategy}, plan),
+        "command": "finetune", "on": on, 
+        **described(call | {"strategy": strategy}, plan, asked(call, finetune)),
         "recipe": recipe, "seed": seed,
         "hidden": ",".join(map(str, hidden)) or "none",
         "max_bad": bad, "allow": ",".join(allowed) or None, **options,

@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
-from isthmus.backbone.load import TAKES, ModalityError
-from isthmus.errors import UsageError, did_you_mean
+from isthmus.errors import ModalityError, UsageError, did_you_mean
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -217,6 +216,8 @@ def takes_recipe(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _for_other_data(name: str, backbone: str, error: ModalityError) -> UsageError:
+    from isthmus.backbone.load import TAKES
+
     takes = TAKES[backbone.partition(":")[0]]
     return UsageError(
         f"the recipe {find(name).name} is for {takes} data",

@@ -95,6 +95,13 @@ DIRECT = (
 )  # fmt: skip
 
 
+# told in the record of a run that set them
+IF_CHANGED = (
+    "trade_off", "patience", "weight_decay", "schedule", "warmup", "label_smoothing", "clip",
+    "accumulate", "precision", "ema", "mix", "blocks", "rank", "domain_norms",
+)  # fmt: skip
+
+
 def _check_places(call: Mapping[str, Any]) -> None:
     """What is trained, and what is left of it."""
     on, keep, patience = call["on"], call["keep"], call["patience"]
@@ -178,21 +185,17 @@ def check_kind(call: Mapping[str, Any], kind: str) -> None:
         raise UsageError(f"{kind} rows have no rectangles to cut", remedy="Use --mix mixup")
 
 
-def described(call: Mapping[str, Any], plan: Training) -> dict[str, Any]:
-    """The settings of a training for its record; what was not asked for is left out."""
+def described(
+    call: Mapping[str, Any], plan: Training, changed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The settings of a training for its record; of the rest what was `changed` by the call."""
     told = {
         "method": plan.method or "none", "strategy": call["strategy"], "stages": call["stages"],
         "epochs": call["epochs"], "batch_size": call["batch_size"], "lr": call["lr"],
         "optimizer": call["optimizer"], "augment": call["augment"], "dropout": call["dropout"],
         "keep": call["keep"] if call["patience"] is None else "held-out rows",
     }  # fmt: skip
-    usual = {
-        "trade_off": None, "patience": None, "weight_decay": 1e-4, "schedule": "cosine",
-        "warmup": 0.0, "label_smoothing": 0.0, "clip": None, "accumulate": 1,
-        "precision": "float32", "ema": 0.0, "mix": "none", "blocks": None, "rank": None,
-        "domain_norms": False,
-    }  # fmt: skip
-    told |= {name: call[name] for name, value in usual.items() if call[name] != value}
+    told |= {name: changed[name] for name in IF_CHANGED if name in changed}
     if call["penalty"]:
         told["penalty"] = ",".join(call["penalty"])
     return told

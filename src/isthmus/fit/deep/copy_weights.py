@@ -194,9 +194,8 @@ def _is_counter(name: str, module: nn.Module) -> bool:
     prefix, _, last = name.rpartition(".")
     if last != _COUNTER:
         return False
-    norm = dict(module.named_modules(remove_duplicate=False)).get(prefix)
     # without a momentum the count says how much the statistics weigh
-    return getattr(norm, "momentum", 0.1) is not None
+    return getattr(module.get_submodule(prefix), "momentum", 0.1) is not None
 
 
 def _tied_to(loaded: Mapping[str, Tensor], own: Mapping[str, Any]) -> set[str]:

@@ -165,8 +165,9 @@ class _Run:
         for module in procedure.modules().values():
             module.to(self.device)
         self.schedule = make_schedule(settings.schedule, warmup=settings.warmup)
-        ids = (getattr(source, "ids", None), getattr(target, "ids", None))
-        self.minimise = Minimiser(world, clip=settings.clip, parts=settings.accumulate, ids=ids)
+        self.minimise = Minimiser(
+            world, clip=settings.clip, parts=settings.accumulate, sides=(source, target)
+        )
         self.average = MovingAverage(network, settings.ema) if settings.ema else None
         self.state = RunState(network, procedure, self.average, settings, world)
         if folder is not None:

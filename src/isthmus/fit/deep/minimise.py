@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from isthmus.errors import DataError, IsthmusError, UsageError
 from isthmus.fit.deep.parallel import World
-from isthmus.fit.deep.rows import Batch
-from isthmus.types import Array
+from isthmus.fit.deep.rows import Batch, Rows
 
 
 def full_precision(device: str) -> AbstractContextManager[Any]:
@@ -53,8 +53,8 @@ class Minimiser:
         Largest gradient norm of the parameters of one call.
     parts : int
         Accumulated parts of a step: parameters move after the last one.
-    ids : pair of arrays, optional
-        What messages call the rows of source and target; default their positions.
+    sides : pair of Rows or None
+        Source and target, which know what messages call their rows.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Minimiser:
         *,
         clip: float | None = None,
         parts: int = 1,
-        ids: tuple[Array | None, Array | None] = (None, None),
+        sides: tuple[Rows | None, Rows | None] = (None, None),
     ) -> None:
-        self.world, self.clip, self.parts, self.ids = world, clip, parts, ids
+        self.world, self.clip, self.parts, self.sides = world, clip, parts, sides
         self._count = 0  # optimizers of the procedure
         self._pending: tuple[Tensor, str, tuple[Batch | None, ...]] | None = None
 
@@ -171,13 +171,13 @@ class Minimiser:
         if value - value == 0:  # neither NaN nor infinite
             return
         named = []
-        for name, batch, ids in zip(("source", "target"), batches, self.ids, strict=True):
+        for name, batch, side in zip(("source", "target"), batches, self.sides, strict=True):
             if batch is None:
                 continue
             bad = _bad_rows(batch)
             which = f"{name} rows with NaN or infinity: " if bad else f"{name} rows: "
             rows = bad or batch.rows.tolist()
-            rows = rows if ids is None else ids[rows].tolist()
+            rows = rows if side is None else side.named(np.array(rows)).tolist()
             more = ", ..." if len(rows) > 64 else ""
             named.append(which + ", ".join(map(str, rows[:64])) + more)
         raise NonFiniteLossError(

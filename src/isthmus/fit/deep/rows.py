@@ -136,14 +136,17 @@ class Rows:
             return None if value is None else value[rows]
 
         inputs = self._index(rows) if self.in_memory else _Part(self.inputs, rows)
-        ids = np.arange(len(self)) if self.ids is None else self.ids  # a part keeps the names
         return replace(
             self,
             inputs=inputs,
             labels=cut(self.labels),
             domains=cut(self.domains),
-            ids=ids[rows],
+            ids=self.named(rows),  # a part keeps the names
         )
+
+    def named(self, rows: Array) -> Array:
+        """What messages call the rows at these positions."""
+        return np.asarray(rows) if self.ids is None else self.ids[rows]
 
     def without_labels(self) -> Rows:
         """The same rows; their labels cannot be read by mistake."""

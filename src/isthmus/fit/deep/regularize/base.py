@@ -7,13 +7,13 @@ The loop calls `build` once, on the network as it is before the first step, and 
 from __future__ import annotations
 
 import copy
-import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from isthmus.align.views import need_weight
 from isthmus.errors import UsageError, is_out_of_memory
 from isthmus.types import DomainBatch
 
@@ -52,13 +52,7 @@ class Regularizer(nn.Module, ABC):
         UsageError
             If the network lacks what the method reads, or the weight is none.
         """
-        if not 0 <= self.trade_off < math.inf:
-            raise UsageError(
-                f"trade_off={self.trade_off}",
-                where=type(self).__name__,
-                why="a negative weight asks for the opposite of the method",
-                remedy="Give a finite number, 0 or more",
-            )
+        need_weight(self.trade_off, who=type(self).__name__)
         if self.needs_pretrained:
             given = self._pretrained[0] if self._pretrained else network
             if self.calls and not callable(getattr(given, self.calls, None)):
